@@ -1,0 +1,1 @@
+"""The one place for what only compatibility asks for. Each module says who needs it."""
