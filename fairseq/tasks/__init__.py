@@ -39,12 +39,12 @@ def setup_task(cfg: Any, **kwargs: Any) -> Any:
     Raises:
         AssertionError: no such task (an upstream contract; the message lists the known ones).
     """
-    from fairseq.dataclass.utils import merge_with_parent, populate_dataclass
+    from fairseq.dataclass.utils import merge_with_parent
 
     name = getattr(cfg, "task", None)
     if isinstance(name, str):
         if name in TASK_DATACLASS_REGISTRY:
-            cfg = populate_dataclass(TASK_DATACLASS_REGISTRY[name](), cfg)
+            cfg = TASK_DATACLASS_REGISTRY[name].from_namespace(cfg)
     else:
         name = getattr(cfg, "_name", None)
         if name in TASK_DATACLASS_REGISTRY:
