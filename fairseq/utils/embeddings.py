@@ -1,0 +1,55 @@
+"""Word vectors in text files: a header ``COUNT DIM``, then ``TOKEN v1 v2 ...`` per line."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["load_embedding", "parse_embedding", "print_embed_overlap"]
+
+logger = logging.getLogger(__name__)
+
+
+def parse_embedding(embed_path: str) -> dict[str, Tensor]:
+    """Read a file of word vectors.
+
+    Returns:
+        token -> float32 vector ``(dim,)``.
+
+    Raises:
+        ValueError: a line that has no number where one is due, or vectors of different lengths.
+    """
+    vectors: dict[str, Tensor] = {}
+    dim = None
+    with open(embed_path, encoding="utf-8") as file:
+        next(file, None)  # the header
+        for number, line in enumerate(file, start=2):
+            token, *values = line.rstrip().split(" ")
+            try:
+                vector = torch.tensor([float(value) for value in values], dtype=torch.float32)
+            except ValueError as error:
+                raise ValueError(f"{embed_path}:{number}: {error}; expected TOKEN and numbers") from None
+            dim = len(values) if dim is None else dim
+            if len(values) != dim:
+                raise ValueError(f"{embed_path}:{number}: {len(values)} numbers for {token!r}, the first line has {dim}")
+            vectors[token] = vector
+    return vectors
+
+
+def load_embedding(embed_dict: dict[str, Tensor], vocab: Any, embedding: nn.Embedding) -> nn.Embedding:
+    """Overwrite the rows of ``embedding`` whose token has a vector; the others keep their values."""
+    with torch.no_grad():
+        for index in range(len(vocab)):
+            vector = embed_dict.get(vocab[index])
+            if vector is not None:
+                embedding.weight[index].copy_(vector)
+    return embedding
+
+
+def print_embed_overlap(embed_dict: dict[str, Tensor], vocab_dict: Any) -> None:
+    """Log how many vocabulary entries have a vector."""
+    overlap = len(set(embed_dict) & set(vocab_dict.symbols))
+    logger.info("found %d/%d types in embedding file", overlap, len(vocab_dict))
