@@ -1,0 +1,1 @@
+"""The command-line tools. Each module parses its command line and calls the library."""
