@@ -1,4 +1,4 @@
-"""The parts of the build that pyproject.toml cannot say: optional Cython modules and two packages with short folders."""
+"""What pyproject.toml cannot say of the build: optional Cython modules, and two packages with short folders."""
 
 from __future__ import annotations
 

@@ -438,7 +438,7 @@ def _post_process(args: Namespace) -> None:
     if given.get("tpu"):
         if given.get("fp16"):
             raise ValueError("Cannot combine --fp16 and --tpu, use --bf16 on TPUs")
-        raise ValueError("--tpu: TPUs are not supported in this version; leave the option out to use the GPU or the CPU")
+        raise ValueError("--tpu: TPUs are not supported; leave the option out to use the GPU or the CPU")
     if given.get("seed") is None:
         args.seed = 1
         args.no_seed_provided = True

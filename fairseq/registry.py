@@ -1,6 +1,6 @@
 """Name -> class tables whose built-in entries are imported when they are first asked for.
 
-``LazyRegistry``    a ``dict`` that knows names from ``fairseq._index`` and imports a module to answer ``registry[name]``
+``LazyRegistry``    a ``dict`` that knows names from ``fairseq._index`` and imports a module to answer ``table[name]``
 ``setup_registry``  one ``--option`` with its builder, its decorator and its two tables (criterion, optimizer, ...)
 ``REGISTRIES``      all tables made by ``setup_registry``, by name; the built-in ones appear without being imported
 
@@ -127,6 +127,9 @@ class _Registries(LazyRegistry):
         if name not in self._targets:
             raise KeyError(name)
         importlib.import_module(self._targets[name])
+        if not dict.__contains__(self, name):
+            # Asked for while its package is half imported.
+            raise KeyError(f"registry {name} is not set up yet: {self._targets[name]} is still being imported")
         return dict.__getitem__(self, name)
 
 

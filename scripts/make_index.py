@@ -80,7 +80,8 @@ def collect() -> str:
 
     archs = {a: v for a, v in before_archs.items() if kept(v[1])}
     for arch, function in dict.items(models.ARCH_CONFIG_REGISTRY):
-        archs[arch] = (models.ARCH_MODEL_NAME_REGISTRY[arch], getattr(function, "index_target", None) or where(function))
+        target = getattr(function, "index_target", None) or where(function)
+        archs[arch] = (models.ARCH_MODEL_NAME_REGISTRY[arch], target)
 
     def table(name: str, kind: str, value: Any) -> str:
         return f"{name}: {kind} = {pprint.pformat(value, width=118, sort_dicts=True)}\n"

@@ -218,14 +218,16 @@ class DatasetConfig(FairseqDataclass):
     data_buffer_size: int = option(10, "batches to prepare ahead")
     train_subset: str = option("train", "subset to train on, e.g. train, valid, test")
     valid_subset: str = option("valid", "subsets to validate on, separated by commas; the first one decides")
-    combine_valid_subsets: Optional[bool] = option(None, "validate on valid, valid1, ... as one set", alias="--combine-val")
+    combine_valid_subsets: Optional[bool] = option(
+        None, "validate on valid, valid1, ... as one set", alias="--combine-val"
+    )
     ignore_unused_valid_subsets: Optional[bool] = option(False, "accept validation files that no option mentions")
     validate_interval: int = option(1, "validate every N epochs")
     validate_interval_updates: int = option(0, "validate every N updates (0: only by epochs)")
     validate_after_updates: int = option(0, "do not validate before this many updates")
     fixed_validation_seed: Optional[int] = option(None, "seed to set before each validation")
     disable_validation: bool = option(False, "do not validate")
-    max_tokens_valid: Optional[int] = option(II("dataset.max_tokens"), "tokens per validation batch (as --max-tokens)")
+    max_tokens_valid: Optional[int] = option(II("dataset.max_tokens"), "tokens per validation batch")
     batch_size_valid: Optional[int] = option(
         II("dataset.batch_size"), "sentences per validation batch (as --batch-size)", alias="--max-sentences-valid"
     )
@@ -254,7 +256,9 @@ class OptimizationConfig(FairseqDataclass):
     )
     stop_min_lr: float = option(-1.0, "stop when the learning rate has fallen to this value")
     use_bmuf: bool = option(False, "blockwise model update filtering instead of synchronous updates")
-    skip_remainder_batch: Optional[bool] = option(False, "leave out the last, incomplete group of --update-freq batches")
+    skip_remainder_batch: Optional[bool] = option(
+        False, "leave out the last, incomplete group of --update-freq batches"
+    )
     debug_param_names: bool = False
 
 
@@ -428,5 +432,3 @@ class FairseqConfig(FairseqDataclass):
     bpe: Any = None
     tokenizer: Any = None
     ema: EMAConfig = field(default_factory=EMAConfig)
-
-

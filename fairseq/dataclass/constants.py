@@ -49,7 +49,7 @@ class StrEnum(Enum, metaclass=StrEnumMeta):
         return hash(str(self.value))
 
 
-def ChoiceEnum(choices: List[str]) -> Any:  # noqa: N802 - a public name
+def ChoiceEnum(choices: List[str]) -> Any:
     """An enum class (named ``Choices``) with one member per string, for fields that take one of a list."""
     return StrEnum("Choices", {choice: choice for choice in choices}, module=__name__)
 

@@ -15,7 +15,7 @@ __all__ = ["II", "MISSING", "default_of", "element_type", "enum_type", "is_inter
 MISSING: Any = "???"
 
 
-def II(interpolation: str) -> Any:  # noqa: N802 - OmegaConf's name for it
+def II(interpolation: str) -> Any:
     """A default that follows another field: ``II("task.data")`` reads ``data`` of section ``task``."""
     return "${" + interpolation + "}"
 

@@ -82,7 +82,8 @@ def _option_settings(config: Any, name: str) -> Optional[Dict[str, Any]]:
     settings: Dict[str, Any] = {}
     if help_text is not None:
         # One bare percent sign would make argparse fail, at --help or (Python 3.14) while options are added.
-        settings["help"] = str(help_text) if "%(" in str(help_text) else str(help_text).replace("%%", "%").replace("%", "%%")
+        text = str(help_text)
+        settings["help"] = text if "%(" in text else text.replace("%%", "%").replace("%", "%%")
     const = config._get_argparse_const(name)
     if const is not None:
         settings.update(const=const, nargs="?")
@@ -288,7 +289,7 @@ def migrate_registry(
 # ------------------------------------------------------------------ working on configs
 
 
-class omegaconf_no_object_check:  # noqa: N801 - a public name
+class omegaconf_no_object_check:
     """Inside the context, OmegaConf accepts arbitrary objects as values.
 
     For callers written against OmegaConf 2.0; new code passes ``flags={"allow_objects": True}``.
@@ -425,5 +426,3 @@ def _update_section(section: "DictConfig", given: Dict[str, Any]) -> None:
                 overwrite_args_by_name(section[key], value)
             else:
                 section[key] = value
-
-

@@ -142,7 +142,8 @@ def build_model(cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
         # A config with the model's name as its single key: {"transformer_lm": {...}}.
         name = next(iter(cfg))
         if name not in MODEL_DATACLASS_REGISTRY:
-            raise KeyError(f"Could not infer model type from {cfg}. Available models: {sorted(MODEL_DATACLASS_REGISTRY)}")
+            known = sorted(MODEL_DATACLASS_REGISTRY)
+            raise KeyError(f"Could not infer model type from {cfg}. Available models: {known}")
         cfg = cfg[name]
     model_name = ARCH_MODEL_NAME_REGISTRY.get(name, name)
     if model_name not in MODEL_REGISTRY:

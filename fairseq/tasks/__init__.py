@@ -53,7 +53,8 @@ def setup_task(cfg: Any, **kwargs: Any) -> Any:
     if name not in TASK_REGISTRY:
         from fairseq.compat.suggest import unknown_name
 
-        raise AssertionError(f"Could not infer task type from {cfg}. {unknown_name('--task', str(name), TASK_REGISTRY)}")
+        hint = unknown_name("--task", str(name), TASK_REGISTRY)
+        raise AssertionError(f"Could not infer task type from {cfg}. {hint}")
     return TASK_REGISTRY[name].setup_task(cfg, **kwargs)
 
 
