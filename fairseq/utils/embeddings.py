@@ -34,7 +34,7 @@ def parse_embedding(embed_path: str) -> dict[str, Tensor]:
                 raise ValueError(f"{embed_path}:{number}: {error}; expected TOKEN and numbers") from None
             dim = len(values) if dim is None else dim
             if len(values) != dim:
-                raise ValueError(f"{embed_path}:{number}: {len(values)} numbers for {token!r}, the first line has {dim}")
+                raise ValueError(f"{embed_path}:{number}: {len(values)} numbers for {token!r}, the first has {dim}")
             vectors[token] = vector
     return vectors
 

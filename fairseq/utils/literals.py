@@ -92,10 +92,9 @@ def _is_number(value: Any) -> bool:
 def _add(left: Any, right: Any) -> Any:
     if _is_number(left) and _is_number(right):
         return _bounded(left + right)
-    for kind in _Sequence:
-        if isinstance(left, kind) and isinstance(right, kind):
-            _check_size(len(left) + len(right))
-            return left + right
+    if isinstance(left, _Sequence) and type(left) is type(right):
+        _check_size(len(left) + len(right))
+        return left + right
     raise _Refused("'+' joins two numbers, two lists or two tuples")
 
 

@@ -97,7 +97,7 @@ class set_torch_seed:
     def __init__(self, seed: int) -> None:
         if not isinstance(seed, int):
             # The class is part of the contract.
-            raise AssertionError(f"the seed must be an int, got {type(seed).__name__}: {seed!r}")  # noqa: TRY004
+            raise AssertionError(f"the seed must be an int, got {type(seed).__name__}: {seed!r}")
         self.rng_state = get_rng_state()
         # torch.manual_seed would also seed every visible CUDA device; the generators below are those that are restored.
         torch.default_generator.manual_seed(seed)
@@ -160,7 +160,7 @@ def hotreload_function(name: str | None = None) -> Callable[[Callable], Callable
         ImportError: the ``jurigged`` package, which does the work, is not installed.
     """
     try:
-        import jurigged
+        import jurigged  # type: ignore[import-not-found]
     except ImportError as error:
         raise ImportError("hotreload_function needs the jurigged package: pip install jurigged") from error
 

@@ -284,8 +284,8 @@ def clip_grad_norm_(
     """
     owners = [params] if isinstance(params, Tensor) else list(params)
     owners = [owner for owner in owners if owner.grad is not None]
-    measured = [owner.grad for owner in owners if not hasattr(owner, "expert")]
-    grads = [owner.grad for owner in owners]
+    measured = [owner.grad for owner in owners if owner.grad is not None and not hasattr(owner, "expert")]
+    grads = [owner.grad for owner in owners if owner.grad is not None]
     norm = total_grad_norm(measured)
     if not measured and owners:
         norm = norm.to(owners[0].device)
