@@ -94,7 +94,7 @@ def _add(left: Any, right: Any) -> Any:
         return _bounded(left + right)
     if isinstance(left, _Sequence) and type(left) is type(right):
         _check_size(len(left) + len(right))
-        return left + right
+        return left + right  # type: ignore[operator]
     raise _Refused("'+' joins two numbers, two lists or two tuples")
 
 

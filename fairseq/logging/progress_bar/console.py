@@ -68,7 +68,7 @@ class JsonProgressBar(_LineBar):
         self, iterable: Any, epoch: int | None = None, prefix: str | None = None, log_interval: int = 1000
     ) -> None:
         super().__init__(iterable, epoch, prefix, log_interval)
-        self.stats: Optional[Mapping[str, Any]] = None
+        self.stats: Mapping[str, Any] | None = None
 
     def log(self, stats: Mapping[str, Any], tag: str | None = None, step: int | None = None) -> None:
         if self._is_due(step):
