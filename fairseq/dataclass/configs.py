@@ -19,7 +19,7 @@ from fairseq.dataclass.constants import (
     PRINT_ALIGNMENT_CHOICES,
     ZERO_SHARDING_CHOICES,
 )
-from fairseq.dataclass.fields import II, MISSING, default_of, option
+from fairseq.dataclass.fields import II, MISSING, default_of, field_types, option
 
 __all__ = [
     "II",
@@ -78,7 +78,7 @@ class FairseqDataclass:
         return own if str(own) != str(default) or default is None else default
 
     def _get_type(self, attribute_name: str) -> Any:
-        return self.__dataclass_fields__[attribute_name].type
+        return field_types(type(self))[attribute_name]
 
     def _get_help(self, attribute_name: str) -> Any:
         return self._metadata(attribute_name, "help")

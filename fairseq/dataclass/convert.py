@@ -9,7 +9,15 @@ import enum
 from argparse import Namespace
 from typing import Any, Dict, Mapping, Optional
 
-from fairseq.dataclass.fields import MISSING, default_of, element_type, enum_type, is_interpolation, unwrap_optional
+from fairseq.dataclass.fields import (
+    MISSING,
+    default_of,
+    element_type,
+    enum_type,
+    field_types,
+    is_interpolation,
+    unwrap_optional,
+)
 
 __all__ = ["convert_value", "dataclass_values", "parse_literal_or_text", "resolve_references"]
 
@@ -64,6 +72,7 @@ def dataclass_values(config: Any, given: Optional[Any] = None) -> Dict[str, Any]
         given: flat options; where it has an attribute of a field's name, that value counts.
     """
     instance = config() if isinstance(config, type) else config
+    kinds = field_types(type(instance))
     values: Dict[str, Any] = {}
     for field in dataclasses.fields(instance):
         if given is not None and field.name != "_name" and hasattr(given, field.name):
@@ -73,7 +82,7 @@ def dataclass_values(config: Any, given: Optional[Any] = None) -> Dict[str, Any]
         if dataclasses.is_dataclass(value):
             values[field.name] = dataclass_values(value, given)
         else:
-            values[field.name] = _plain(convert_value(value, field.type, "--" + field.name.replace("_", "-")))
+            values[field.name] = _plain(convert_value(value, kinds[field.name], "--" + field.name.replace("_", "-")))
     return values
 
 

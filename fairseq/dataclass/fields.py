@@ -7,9 +7,20 @@ import dataclasses
 import enum
 import types
 import typing
-from typing import Any, Callable, List, Optional
+from functools import lru_cache
+from typing import Any, Callable, Dict, List, Optional
 
-__all__ = ["II", "MISSING", "default_of", "element_type", "enum_type", "is_interpolation", "option", "unwrap_optional"]
+__all__ = [
+    "II",
+    "MISSING",
+    "default_of",
+    "element_type",
+    "enum_type",
+    "field_types",
+    "is_interpolation",
+    "option",
+    "unwrap_optional",
+]
 
 # The same strings as OmegaConf's, so that declaring a config does not import OmegaConf.
 MISSING: Any = "???"
@@ -42,6 +53,22 @@ def option(
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@lru_cache(maxsize=None)
+def field_types(config: type) -> Dict[str, Any]:
+    """The types of a config class's fields, by name.
+
+    A module that postpones annotations (``from __future__ import annotations``) leaves text in ``field.type``; such
+    text is resolved here if everything it mentions can be found from the class's module.
+    """
+    declared = {field.name: field.type for field in dataclasses.fields(config)}
+    if any(isinstance(kind, str) for kind in declared.values()):
+        try:
+            declared.update({name: kind for name, kind in typing.get_type_hints(config).items() if name in declared})
+        except (NameError, AttributeError, SyntaxError, TypeError):
+            return declared
+    return declared
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:

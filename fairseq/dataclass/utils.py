@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Ty
 
 from fairseq.dataclass.configs import FairseqConfig, FairseqDataclass
 from fairseq.dataclass.convert import dataclass_values, resolve_references
-from fairseq.dataclass.fields import element_type, enum_type, is_interpolation, unwrap_optional
+from fairseq.dataclass.fields import element_type, enum_type, field_types, is_interpolation, unwrap_optional
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -366,13 +366,13 @@ def merge_with_parent(dc: FairseqDataclass, cfg: Any, remove_missing: bool = Fal
 def _without_unknown(dc: Type[Any], cfg: Any) -> Any:
     from omegaconf import OmegaConf
 
-    known = {field.name: field for field in dataclasses.fields(dc)}
+    known = field_types(dc)
     kept: Dict[str, Any] = {}
     for key in cfg:
         if key not in known:
             continue
         value = None if OmegaConf.is_missing(cfg, key) else cfg._get_node(key)
-        kind = unwrap_optional(known[key].type)
+        kind = unwrap_optional(known[key])
         nested = dataclasses.is_dataclass(kind) and value is not None and OmegaConf.is_dict(value)
         kept[key] = _without_unknown(kind, value) if nested else cfg._get_node(key)
     result = OmegaConf.create({}, flags={"allow_objects": True})
