@@ -95,4 +95,9 @@ def index(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against another fairseq: ``nox -s bench -- --peer /path/to/python [--peer-path SRC]``."""
     session.install("-e", ".[tutorial]")
-    session.run("python", "benchmarks/spine.py", *session.posargs, env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")})
+    session.run(
+        "python",
+        "benchmarks/spine.py",
+        *session.posargs,
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+    )
