@@ -16,6 +16,39 @@ REGISTRIES: dict[str, dict[str, str | None]] = {
     "lr_scheduler": {"package": "fairseq.optim.lr_scheduler", "default": "fixed"},
     "scoring": {"package": "fairseq.scoring", "default": "bleu"},
 }
-ENTRIES: dict[str, dict[str, str]] = {}
-DATACLASSES: dict[str, dict[str, str]] = {}
-ARCHS: dict[str, tuple[str, str]] = {}
+ENTRIES: dict[str, dict[str, str]] = {'bpe': {},
+ 'criterion': {'cross_entropy': 'fairseq.criterions.cross_entropy:CrossEntropyCriterion',
+               'label_smoothed_cross_entropy': 'fairseq.criterions.label_smoothed_cross_entropy:LabelSmoothedCrossEntropyCriterion'},
+ 'lr_scheduler': {},
+ 'model': {'lstm': 'fairseq.models.lstm.model:LSTMModel'},
+ 'optimizer': {'adadelta': 'fairseq.optim.adadelta:Adadelta',
+               'adagrad': 'fairseq.optim.adagrad:Adagrad',
+               'adam': 'fairseq.optim.adam:FairseqAdam',
+               'adamax': 'fairseq.optim.adamax:FairseqAdamax',
+               'nag': 'fairseq.optim.nag:FairseqNAG',
+               'sgd': 'fairseq.optim.sgd:SGD'},
+ 'scoring': {'bert_score': 'fairseq.scoring.bertscore:BertScoreScorer',
+             'bleu': 'fairseq.scoring.bleu:Scorer',
+             'chrf': 'fairseq.scoring.chrf:ChrFScorer',
+             'meteor': 'fairseq.scoring.meteor:MeteorScorer',
+             'sacrebleu': 'fairseq.scoring.bleu:SacrebleuScorer',
+             'wer': 'fairseq.scoring.wer:WerScorer'},
+ 'task': {},
+ 'tokenizer': {}}
+DATACLASSES: dict[str, dict[str, str]] = {'bpe': {},
+ 'criterion': {'cross_entropy': 'fairseq.criterions.cross_entropy:CrossEntropyCriterionConfig',
+               'label_smoothed_cross_entropy': 'fairseq.criterions.label_smoothed_cross_entropy:LabelSmoothedCrossEntropyCriterionConfig'},
+ 'lr_scheduler': {},
+ 'model': {},
+ 'optimizer': {'adam': 'fairseq.optim.adam:FairseqAdamConfig', 'nag': 'fairseq.optim.nag:FairseqNAGConfig'},
+ 'scoring': {'bert_score': 'fairseq.scoring.bertscore:BertScoreScorerConfig',
+             'bleu': 'fairseq.scoring.bleu:BleuConfig',
+             'chrf': 'fairseq.scoring.chrf:ChrFScorerConfig',
+             'meteor': 'fairseq.scoring.meteor:MeteorScorerConfig',
+             'sacrebleu': 'fairseq.scoring.bleu:SacrebleuConfig',
+             'wer': 'fairseq.scoring.wer:WerScorerConfig'},
+ 'task': {},
+ 'tokenizer': {}}
+ARCHS: dict[str, tuple[str, str]] = {'lstm': ('lstm', 'fairseq.models.lstm:base_architecture'),
+ 'lstm_luong_wmt_en_de': ('lstm', 'fairseq.models.lstm:lstm_luong_wmt_en_de'),
+ 'lstm_wiseman_iwslt_de_en': ('lstm', 'fairseq.models.lstm:lstm_wiseman_iwslt_de_en')}

@@ -75,7 +75,7 @@ class FairseqDecoder(nn.Module):
                 if "target" not in sample:
                     raise AssertionError("adaptive softmax: the sample has no target; pass sample=None for all words")
                 target = sample["target"]
-            out = self.adaptive_softmax.get_log_prob(net_output[0], target=target)
+            out = self.adaptive_softmax.get_log_prob(net_output[0], target=target)  # type: ignore[operator]
             return out if log_probs else out.exp_()
         logits = net_output[0].float()
         return F.log_softmax(logits, dim=-1) if log_probs else F.softmax(logits, dim=-1)

@@ -80,4 +80,4 @@ class FairseqEncoder(nn.Module):
         """Tell every part that wants to know how many updates were made."""
         for module in self.modules():
             if module is not self and hasattr(module, "set_num_updates"):
-                module.set_num_updates(num_updates)
+                module.set_num_updates(num_updates)  # type: ignore[operator]

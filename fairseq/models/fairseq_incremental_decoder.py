@@ -56,7 +56,7 @@ class FairseqIncrementalDecoder(FairseqDecoder):
         """Let the state of this module and all its parts follow the hypotheses."""
         for module in self.modules():
             if hasattr(module, "reorder_incremental_state"):
-                result = module.reorder_incremental_state(incremental_state, new_order)
+                result = module.reorder_incremental_state(incremental_state, new_order)  # type: ignore[operator]
                 if result is not None:
                     incremental_state = result
 
@@ -66,5 +66,5 @@ class FairseqIncrementalDecoder(FairseqDecoder):
             return
         for module in self.modules():
             if module is not self and hasattr(module, "set_beam_size"):
-                module.set_beam_size(beam_size)
+                module.set_beam_size(beam_size)  # type: ignore[operator]
         self._beam_size = beam_size

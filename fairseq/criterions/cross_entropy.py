@@ -1,0 +1,86 @@
+"""Cross entropy."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, List, Tuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
+from fairseq.dataclass.configs import II, FairseqDataclass
+
+__all__ = ["CrossEntropyCriterion", "CrossEntropyCriterionConfig"]
+
+
+@dataclass
+class CrossEntropyCriterionConfig(FairseqDataclass):
+    """Options of ``--criterion cross_entropy``."""
+
+    sentence_avg: bool = II("optimization.sentence_avg")
+
+
+@register_criterion("cross_entropy", dataclass=CrossEntropyCriterionConfig)
+class CrossEntropyCriterion(FairseqCriterion):
+    """Negative log-likelihood of the targets, padding left out.
+
+    Args:
+        task: the running task.
+        sentence_avg: divide gradients by the number of sentences instead of tokens.
+    """
+
+    def __init__(self, task: Any, sentence_avg: bool) -> None:
+        super().__init__(task)
+        self.sentence_avg = sentence_avg
+
+    def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
+        """Return ``(loss, sample_size, logging_output)``; the loss in nats, summed or one value per token."""
+        net_output = model(**sample["net_input"])
+        loss, _ = self.compute_loss(model, net_output, sample, reduce=reduce)
+        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": loss.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+        }
+        return loss, sample_size, logging_output
+
+    def compute_loss(
+        self, model: Any, net_output: Any, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, Tensor]:
+        """Return the loss twice: summed over tokens, or ``(batch * seq_len,)`` without ``reduce``."""
+        target = model.get_targets(sample, net_output).reshape(-1)
+        logits = plain_logits(model, net_output)
+        if logits is not None:
+            loss, _ = smoothed_cross_entropy(
+                logits.reshape(-1, logits.size(-1)), target, ignore_index=self.padding_idx, reduce=reduce
+            )
+        else:
+            lprobs = model.get_normalized_probs(net_output, log_probs=True)
+            lprobs = lprobs.reshape(-1, lprobs.size(-1))
+            reduction = "sum" if reduce else "none"
+            loss = F.nll_loss(lprobs, target, ignore_index=self.padding_idx, reduction=reduction)
+        return loss, loss
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
+        """Log ``loss`` (base 2) and ``ppl``, and ``nll_loss`` per token where that differs from the loss."""
+        from fairseq import utils
+        from fairseq.logging import metrics
+
+        loss_sum = sum(log.get("loss", 0) for log in logging_outputs)
+        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
+        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
+        metrics.log_scalar("loss", loss_sum / sample_size / math.log(2), sample_size, round=3)
+        if sample_size != ntokens:
+            metrics.log_scalar("nll_loss", loss_sum / ntokens / math.log(2), ntokens, round=3)
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        else:
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """They can."""
+        return True

@@ -1,0 +1,41 @@
+"""Layer normalisation (Ba et al. 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Fp32LayerNorm", "LayerNorm", "has_fused_layernorm"]
+
+# torch's own kernel is fused; no second implementation is looked for.
+has_fused_layernorm = False
+
+
+def LayerNorm(
+    normalized_shape: int | list[int] | tuple[int, ...],
+    eps: float = 1e-5,
+    elementwise_affine: bool = True,
+    export: bool = False,
+) -> nn.LayerNorm:
+    """Build a ``torch.nn.LayerNorm``. ``export`` is accepted for old callers: every build can be exported."""
+    return nn.LayerNorm(normalized_shape, eps, elementwise_affine)
+
+
+class Fp32LayerNorm(nn.LayerNorm):
+    """Layer normalisation computed in float32 whatever the dtype of its input; the output has the input's dtype."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise the last dimensions of ``input``."""
+        output = F.layer_norm(
+            input.float(),
+            self.normalized_shape,
+            self.weight.float() if self.weight is not None else None,
+            self.bias.float() if self.bias is not None else None,
+            self.eps,
+        )
+        return output.type_as(input)
