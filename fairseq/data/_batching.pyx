@@ -1,0 +1,124 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Compiled batching; ``_batching_numpy`` is the twin with identical results, and says what each function does."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+import numpy as np
+
+ctypedef fused integer:
+    uint8_t
+    int16_t
+    uint16_t
+    int32_t
+    uint32_t
+    int64_t
+
+ctypedef fused position:
+    int32_t
+    int64_t
+
+
+cdef Py_ssize_t _find_ends(
+    const integer[::1] sizes, int64_t max_tokens, int64_t max_sentences, int64_t multiple, int64_t[::1] ends
+) noexcept nogil:
+    cdef Py_ssize_t total = sizes.shape[0], start = 0, stop, cut, i, found = 0
+    cdef int64_t longest, count, tail_longest
+    cdef bint overflow
+    while start < total:
+        longest = 0
+        stop = start
+        overflow = False
+        while stop < total:
+            if <int64_t>sizes[stop] > longest:
+                longest = <int64_t>sizes[stop]
+            count = stop + 1 - start
+            if (max_sentences > 0 and count > max_sentences) or (max_tokens > 0 and count * longest > max_tokens):
+                overflow = True
+                break
+            stop += 1
+        count = stop - start
+        cut = stop if count < multiple else start + count - count % multiple
+        ends[found] = cut
+        found += 1
+        if not overflow:
+            if cut < total:
+                ends[found] = total
+                found += 1
+            break
+        # The sentences after the cut open the next batch, if they and the one that did not fit go together.
+        if cut < stop and max_tokens > 0:
+            tail_longest = 0
+            for i in range(cut, stop + 1):
+                if <int64_t>sizes[i] > tail_longest:
+                    tail_longest = <int64_t>sizes[i]
+            if tail_longest * (stop + 1 - cut) > max_tokens:
+                ends[found] = stop
+                found += 1
+                cut = stop
+        start = cut
+    return found
+
+
+def _ends_of(const integer[::1] sizes, int64_t max_tokens, int64_t max_sentences, int64_t multiple):
+    # Every batch has a sentence at least, so there are never more ends than sentences.
+    buffer = np.empty(sizes.shape[0], dtype=np.int64)
+    cdef int64_t[::1] ends = buffer
+    cdef Py_ssize_t found
+    with nogil:
+        found = _find_ends(sizes, max_tokens, max_sentences, multiple, ends)
+    return buffer[:found].copy()
+
+
+def batch_ends(sizes, max_tokens, max_sentences, multiple):
+    return _ends_of(sizes, max_tokens, max_sentences, multiple)
+
+
+def fixed_shape_ends(const int64_t[::1] sizes, const int64_t[:, ::1] shapes):
+    cdef Py_ssize_t total = sizes.shape[0], kinds = shapes.shape[0], pos = 0, start = 0, found = 0, kind
+    cdef int64_t longest = 0, grown
+    cdef bint fits
+    buffer = np.empty(total, dtype=np.int64)
+    cdef int64_t[::1] ends = buffer
+    with nogil:
+        while pos < total:
+            grown = sizes[pos] if sizes[pos] > longest else longest
+            fits = pos == start
+            for kind in range(kinds):
+                if pos + 1 - start <= shapes[kind, 0] and grown <= shapes[kind, 1]:
+                    fits = True
+                    break
+            if fits:
+                longest = grown
+                pos += 1
+            else:
+                ends[found] = pos
+                found += 1
+                start = pos
+                longest = 0
+        if start < total:
+            ends[found] = total
+            found += 1
+    return buffer[:found].copy()
+
+
+def _stable_order(const position[::1] order, const integer[::1] keys, int64_t top, position[::1] out):
+    cdef Py_ssize_t i, total = order.shape[0]
+    cdef int64_t slot, running = 0, here
+    counts = np.zeros(top + 1, dtype=np.int64)
+    cdef int64_t[::1] place = counts
+    with nogil:
+        for i in range(total):
+            place[<Py_ssize_t>keys[order[i]]] += 1
+        for i in range(top + 1):
+            here = place[i]
+            place[i] = running
+            running += here
+        for i in range(total):
+            slot = place[<Py_ssize_t>keys[order[i]]]
+            out[slot] = order[i]
+            place[<Py_ssize_t>keys[order[i]]] = slot + 1
+
+
+def counting_order(order, keys, top, out):
+    """``out`` becomes ``order`` sorted by ``keys[order]``, stably; keys lie in ``[0, top]``."""
+    _stable_order(order, keys, top, out)

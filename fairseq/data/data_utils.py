@@ -1,0 +1,191 @@
+"""What the data sets, tasks and plugins share.
+
+``collation``    token lists -> padded tensors
+``size_limits``  filtering by length, batching, buckets
+``span_masks``   masks over spans of frames (speech)
+
+and, here, seeds, files and languages.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+import numpy as np
+
+from fairseq.data.collation import collate_tokens, lengths_to_mask, lengths_to_padding_mask
+from fairseq.data.size_limits import (
+    batch_by_size,
+    collect_filtered,
+    filter_by_size,
+    filter_paired_dataset_indices_by_size,
+    get_bucketed_sizes,
+    get_buckets,
+)
+from fairseq.data.span_masks import compute_mask_indices
+
+__all__ = [
+    "batch_by_size",
+    "collate_tokens",
+    "collect_filtered",
+    "compute_mask_indices",
+    "filter_by_size",
+    "filter_paired_dataset_indices_by_size",
+    "get_bucketed_sizes",
+    "get_buckets",
+    "get_mem_usage",
+    "infer_language_pair",
+    "lengths_to_mask",
+    "lengths_to_padding_mask",
+    "load_indexed_dataset",
+    "numpy_seed",
+    "post_process",
+    "raise_if_valid_subsets_unintentionally_ignored",
+]
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def numpy_seed(seed: Optional[int], *addl_seeds: Any) -> Iterator[None]:
+    """Run a block with numpy's global generator seeded, and put its state back afterwards.
+
+    Args:
+        seed: the seed; ``None`` leaves the generator alone.
+        addl_seeds: mixed in by ``hash((seed, *addl_seeds)) % 1e6``, the rule that recorded batches rely on.
+    """
+    if seed is None:
+        yield
+        return
+    if addl_seeds:
+        seed = int(hash((seed, *addl_seeds)) % 1e6)
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def infer_language_pair(path: str) -> tuple[Optional[str], Optional[str]]:
+    """``(source, target)`` from the first file of a folder named ``SPLIT.SRC-TGT...``; ``(None, None)`` without one."""
+    from fairseq.file_io import PathManager
+
+    for filename in sorted(PathManager.ls(path)):
+        parts = filename.split(".")
+        if len(parts) >= 3 and len(parts[1].split("-")) == 2:
+            source, target = parts[1].split("-")
+            return source, target
+    return None, None
+
+
+def load_indexed_dataset(
+    path: str,
+    dictionary: Any = None,
+    dataset_impl: Any = None,
+    combine: bool = False,
+    default: str = "cached",
+) -> Any:
+    """Open binarised (or raw) data.
+
+    Args:
+        path: prefix without extension, as in ``data-bin/train.de-en.de``.
+        dictionary: needed for raw text.
+        dataset_impl: format; ``None`` looks at the files.
+        combine: also open ``path1``, ``path2``, ... as far as they exist, and put them behind each other.
+        default: format where the files do not tell.
+
+    Returns:
+        the data set, a ``ConcatDataset`` of several, or ``None`` if there is no file.
+    """
+    import fairseq.data.indexed_dataset as indexed_dataset
+    from fairseq.data.concat_dataset import ConcatDataset
+
+    found: list[Any] = []
+    while True:
+        name = path + (str(len(found)) if found else "")
+        impl = str(dataset_impl) if dataset_impl is not None else None
+        impl = impl or indexed_dataset.infer_dataset_impl(name) or default
+        dataset = indexed_dataset.make_dataset(name, impl=impl, fix_lua_indexing=True, dictionary=dictionary)
+        if dataset is None:
+            break
+        logger.info("loaded %s examples from: %s", f"{len(dataset):,}", name)
+        found.append(dataset)
+        if not combine:
+            break
+    if not found:
+        return None
+    return found[0] if len(found) == 1 else ConcatDataset(found)
+
+
+def raise_if_valid_subsets_unintentionally_ignored(train_cfg: Any) -> None:
+    """Refuse to train when there are validation files that ``--valid-subset`` does not name.
+
+    Raises:
+        ValueError: names the subsets and the options that settle it.
+    """
+    dataset = train_cfg.dataset
+    if (
+        dataset.ignore_unused_valid_subsets
+        or dataset.combine_valid_subsets
+        or dataset.disable_validation
+        or not hasattr(train_cfg.task, "data")
+    ):
+        return
+    named = dataset.valid_subset.split(",")
+    ignored = [name for name in _find_valid_subsets(str(train_cfg.task.data)) if name not in named]
+    if ignored:
+        advice = "Set --combine-val to combine them or --ignore-unused-valid-subsets to ignore them."
+        raise ValueError(f"Valid paths {ignored} will be ignored. {advice}")
+
+
+def _find_valid_subsets(data: str) -> list[str]:
+    from fairseq.utils import split_paths
+
+    names: set[str] = set()
+    for folder in split_paths(data):
+        if os.path.isdir(folder):
+            parts = (name.split(".")[0] for name in os.listdir(folder))
+            names.update(name for name in parts if re.fullmatch(r"valid\d*", name))
+    return sorted(names)
+
+
+def get_mem_usage() -> str:
+    """Resident and virtual memory of the machine as text, ``N/A`` without psutil."""
+    try:
+        import psutil
+    except ImportError:
+        return "N/A"
+    memory = psutil.virtual_memory()
+    gigabyte = 1024**3
+    return f"used={memory.used / gigabyte}GB; avail={memory.available / gigabyte}GB"
+
+
+# The word boundary inside pieces that are joined without spaces.
+_JOINED_PIECES = {"sentencepiece": "\u2581", "wordpiece": "_", "letter": "|", "_EOW": "_EOW"}
+
+
+def post_process(sentence: str, symbol: Optional[str]) -> str:
+    """Undo a subword segmentation.
+
+    Args:
+        sentence: tokens separated by spaces.
+        symbol: how it was segmented: ``subword_nmt`` (or ``@@ ``, ``@@``), ``sentencepiece``, ``wordpiece``,
+            ``letter``, ``_EOW``, ``silence``; ``none`` or ``None`` for not at all.
+
+    Raises:
+        NotImplementedError: another symbol.
+    """
+    if symbol is None or symbol == "none":
+        return sentence
+    if symbol in _JOINED_PIECES:
+        return sentence.replace(" ", "").replace(_JOINED_PIECES[symbol], " ").strip()
+    if symbol == "silence":
+        return re.sub(" +", " ", sentence.replace("<SIL>", "")).strip()
+    if symbol in ("subword_nmt", "@@ ", "@@"):
+        marker = "@@ " if symbol == "subword_nmt" else symbol
+        return (sentence + " ").replace(marker, "").rstrip()
+    raise NotImplementedError(f"Unknown post_process option: {symbol}")

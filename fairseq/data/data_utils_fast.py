@@ -1,0 +1,104 @@
+"""Batching by size: the compiled routine where it was built, its NumPy twin elsewhere, with identical results.
+
+``batch_by_size_vec``, ``batch_by_size_fn`` and ``batch_fixed_shapes_fast`` are the entry points of upstream's compiled
+module of this name; :func:`fairseq.data.data_utils.batch_by_size` is the one to call.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairseq.data.batches import Batches
+
+try:
+    from fairseq.data import _batching as kernel
+except ImportError:
+    from fairseq.data import _batching_numpy as kernel
+
+__all__ = ["batch_by_size_fn", "batch_by_size_vec", "batch_fixed_shapes_fast", "is_compiled", "stable_order"]
+
+is_compiled = kernel.__name__.endswith("._batching")
+
+KERNEL_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int16", "uint16", "int32", "uint32", "int64"))
+# A count per key value is kept while sorting: 8 MB of them at most.
+LARGEST_COUNTED_KEY = 1 << 20
+
+
+def _for_kernel(values: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers, contiguous and in one of the integer types that the kernels take."""
+    if values.dtype not in KERNEL_DTYPES:
+        values = values.astype(np.int64)
+    return np.ascontiguousarray(values)
+
+
+def batch_by_size_vec(
+    indices: NDArray[np.int64],
+    num_tokens_vec: NDArray[Any],
+    max_tokens: int,
+    max_sentences: int,
+    bsz_mult: int,
+) -> Sequence[Any]:
+    """Group ``indices`` into batches of consecutive entries.
+
+    Args:
+        indices: sample numbers in batching order, ``(n,)``.
+        num_tokens_vec: tokens of each of them, aligned with ``indices``, ``(n,)``.
+        max_tokens: limit of (longest) * (number of samples); 0 or less for none.
+        max_sentences: limit of samples; 0 or less for none.
+        bsz_mult: batches have fewer samples than this, or a multiple of it, where the limits allow.
+
+    Returns:
+        index arrays, as a list-like :class:`fairseq.data.batches.Batches`. Every index is in exactly one batch.
+
+    Raises:
+        AssertionError: a sample alone is over ``max_tokens``.
+    """
+    if len(indices) == 0:
+        return []
+    sizes = _for_kernel(num_tokens_vec)
+    if max_tokens > 0 and int(sizes.max()) > max_tokens:
+        raise AssertionError(f"Sentences lengths should not exceed max_tokens={max_tokens}")
+    return Batches(indices, kernel.batch_ends(sizes, max_tokens, max_sentences, max(1, bsz_mult)))
+
+
+def batch_by_size_fn(
+    indices: NDArray[np.int64],
+    num_tokens_fn: Callable[[int], int],
+    max_tokens: int,
+    max_sentences: int,
+    bsz_mult: int,
+) -> Sequence[Any]:
+    """As :func:`batch_by_size_vec`, asking ``num_tokens_fn(index)`` for each size."""
+    sizes = np.fromiter((num_tokens_fn(index) for index in indices), dtype=np.int64, count=len(indices))
+    return batch_by_size_vec(indices, sizes, max_tokens, max_sentences, bsz_mult)
+
+
+def batch_fixed_shapes_fast(
+    indices: NDArray[np.int64], num_tokens_fn: Callable[[int], int], fixed_shapes_sorted: NDArray[np.int64]
+) -> Sequence[Any]:
+    """Group ``indices`` so that each batch fits one of the shapes, rows ``(max samples, max tokens per sample)``."""
+    if len(indices) == 0:
+        return []
+    sizes = np.fromiter((num_tokens_fn(index) for index in indices), dtype=np.int64, count=len(indices))
+    shapes = np.ascontiguousarray(fixed_shapes_sorted, dtype=np.int64)
+    return Batches(indices, kernel.fixed_shape_ends(sizes, shapes))
+
+
+def stable_order(order: NDArray[np.integer], keys: Optional[NDArray[Any]]) -> NDArray[np.integer]:
+    """``order`` sorted by ``keys[order]``, equal keys staying as they were; linear time for small whole numbers.
+
+    Args:
+        order: positions in ``keys``, int32 or int64, ``(n,)``.
+        keys: any numbers; ``None`` returns ``order`` unchanged.
+    """
+    if keys is None or len(order) == 0:
+        return order
+    keys = np.asarray(keys)
+    top = keys.max() if keys.dtype.kind in "iu" else -1
+    if keys.dtype.kind not in "iu" or keys.min() < 0 or top > LARGEST_COUNTED_KEY:
+        return order[np.argsort(keys[order], kind="stable")]
+    out = np.empty_like(order)
+    kernel.counting_order(np.ascontiguousarray(order), _for_kernel(keys), int(top), out)
+    return out
