@@ -60,16 +60,16 @@ class PeerModel(FairseqEncoderDecoderModel):
     @staticmethod
     def add_args(parser):
         for side in ("encoder", "decoder"):
-            parser.add_argument("--%s-embed-dim" % side, type=int)
-            parser.add_argument("--%s-hidden-dim" % side, type=int)
-            parser.add_argument("--%s-dropout" % side, type=float)
+            parser.add_argument(f"--{side}-embed-dim", type=int)
+            parser.add_argument(f"--{side}-hidden-dim", type=int)
+            parser.add_argument(f"--{side}-dropout", type=float)
 
     @classmethod
     def build_model(cls, args, task):
         fill(args)
 
         def sizes(side):
-            return {name: getattr(args, "%s_%s" % (side, name)) for name in SIZES}
+            return {name: getattr(args, f"{side}_{name}") for name in SIZES}
 
         return cls(
             PeerEncoder(task.source_dictionary, **sizes("encoder")),
@@ -81,5 +81,5 @@ class PeerModel(FairseqEncoderDecoderModel):
 def fill(args):
     for side in ("encoder", "decoder"):
         for name, value in SIZES.items():
-            key = "%s_%s" % (side, name)
+            key = f"{side}_{name}"
             setattr(args, key, getattr(args, key, value))
