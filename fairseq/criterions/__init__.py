@@ -39,8 +39,8 @@ def build_criterion(cfg: Any, task: Any, from_checkpoint: bool = False) -> Fairs
         task: given to the criterion; its target dictionary tells what padding is.
         from_checkpoint: drop fields that today's config class does not know instead of refusing them.
     """
-    name = getattr(cfg, "_name", None)
-    if not isinstance(cfg, Namespace) and not isinstance(cfg, str) and name in CRITERION_DATACLASS_REGISTRY:
+    name = None if isinstance(cfg, (Namespace, str)) else getattr(cfg, "_name", None)
+    if name is not None and name in CRITERION_DATACLASS_REGISTRY:
         from fairseq.dataclass.utils import merge_with_parent
 
         cfg = merge_with_parent(CRITERION_DATACLASS_REGISTRY[name](), cfg, from_checkpoint)

@@ -45,7 +45,7 @@ def _owner_of_default(module: Any, contract: type) -> Any:
         method = getattr(module, name, None)
         if getattr(method, "__func__", None) is not getattr(contract, name):
             return None
-        owner = method.__self__
+        owner = getattr(method, "__self__", None)
     return owner
 
 

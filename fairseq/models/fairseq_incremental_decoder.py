@@ -6,14 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from fairseq.incremental_decoding_utils import with_incremental_state
+from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from fairseq.models.fairseq_decoder import FairseqDecoder
 
 __all__ = ["FairseqIncrementalDecoder"]
 
 
-@with_incremental_state
-class FairseqIncrementalDecoder(FairseqDecoder):
+class FairseqIncrementalDecoder(FairseqIncrementalState, FairseqDecoder):
     """Base class of incremental decoders.
 
     During generation every step passes the whole prefix, ``(batch, tokens so far)``, and one ``incremental_state``
