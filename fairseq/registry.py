@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypedDict
 
@@ -208,6 +209,8 @@ def _registrar(
         def register(cls: type) -> type:
             ours = registry.is_home_of(name, cls)
             if name in registry and not (ours and not dict.__contains__(registry, name)):
+                if same_source(registry[name], cls):
+                    return registry[name]
                 raise ValueError(f"Cannot register duplicate {kind} ({name})")
             if not ours and cls.__name__ in class_names(registry):
                 raise ValueError(f"Cannot register {kind} with duplicate class name ({cls.__name__})")
@@ -223,6 +226,18 @@ def _registrar(
         return register
 
     return register_x
+
+
+def same_source(one: Any, other: Any) -> bool:
+    """Whether two classes or functions are one piece of code, imported under two module names.
+
+    A plugin folder can be reached as ``my_plugin`` (by ``--user-dir``) and as ``package.my_plugin`` in one process.
+    """
+
+    def file_of(obj: Any) -> str | None:
+        return getattr(sys.modules.get(getattr(obj, "__module__", "")), "__file__", None)
+
+    return file_of(one) is not None and file_of(one) == file_of(other) and one.__qualname__ == other.__qualname__
 
 
 def class_names(registry: LazyRegistry) -> set[str]:

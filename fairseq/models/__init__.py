@@ -17,7 +17,7 @@ from typing import Any
 
 from fairseq import _index
 from fairseq._lazy import attach
-from fairseq.registry import LazyRegistry, check_dataclass, logger, store_dataclass
+from fairseq.registry import LazyRegistry, check_dataclass, logger, same_source, store_dataclass
 
 __all__ = [
     "BaseFairseqModel",
@@ -79,7 +79,10 @@ def register_model(name: str, dataclass: type | None = None) -> Callable[[type],
 
         ours = MODEL_REGISTRY.is_home_of(name, cls)
         if name in MODEL_REGISTRY and not (ours and not dict.__contains__(MODEL_REGISTRY, name)):
-            logger.warning("model %s is registered already; %s.%s is ignored", name, cls.__module__, cls.__qualname__)
+            if not same_source(MODEL_REGISTRY[name], cls):
+                logger.warning(
+                    "model %s is registered already; %s.%s is ignored", name, cls.__module__, cls.__qualname__
+                )
             return MODEL_REGISTRY[name]
         if not issubclass(cls, BaseFairseqModel):
             raise ValueError(f"Model ({name}: {cls.__name__}) must extend BaseFairseqModel")
@@ -113,6 +116,8 @@ def register_model_architecture(model_name: str, arch_name: str) -> Callable[[Ca
             or getattr(fn, "index_target", None) == ARCH_CONFIG_REGISTRY.target(arch_name)
         )
         if arch_name in ARCH_MODEL_REGISTRY and not (ours and not dict.__contains__(ARCH_CONFIG_REGISTRY, arch_name)):
+            if same_source(ARCH_CONFIG_REGISTRY[arch_name], fn):
+                return fn
             raise ValueError(f"Cannot register duplicate model architecture ({arch_name})")
         if not callable(fn):
             raise ValueError(f"Model architecture must be callable ({arch_name})")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fairseq import _index
 from fairseq._lazy import attach
-from fairseq.registry import LazyRegistry, check_dataclass, class_names, logger, store_dataclass
+from fairseq.registry import LazyRegistry, check_dataclass, class_names, logger, same_source, store_dataclass
 
 __all__ = ["FairseqTask", "LegacyFairseqTask", "get_task", "import_tasks", "register_task", "setup_task"]
 
@@ -72,7 +72,10 @@ def register_task(name: str, dataclass: type | None = None) -> Callable[[type], 
 
         ours = TASK_REGISTRY.is_home_of(name, cls)
         if name in TASK_REGISTRY and not (ours and not dict.__contains__(TASK_REGISTRY, name)):
-            logger.warning("task %s is registered already; %s.%s is ignored", name, cls.__module__, cls.__qualname__)
+            if not same_source(TASK_REGISTRY[name], cls):
+                logger.warning(
+                    "task %s is registered already; %s.%s is ignored", name, cls.__module__, cls.__qualname__
+                )
             return TASK_REGISTRY[name]
         if not issubclass(cls, FairseqTask):
             raise ValueError(f"Task ({name}: {cls.__name__}) must extend FairseqTask")
