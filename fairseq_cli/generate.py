@@ -1,0 +1,343 @@
+"""fairseq-generate: translate (or continue, or score) a binarised data set with trained models."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any, TextIO
+
+from fairseq_cli._console import run_command, setup_logging
+
+__all__ = ["cli_main", "console_main", "get_symbols_to_strip_from_output", "main"]
+
+logger = logging.getLogger("fairseq_cli.generate")
+
+
+def main(cfg: Any, quantize: str | None = None) -> Any:
+    """Generate for ``cfg.dataset.gen_subset`` with the models of ``cfg.common_eval.path``.
+
+    Args:
+        cfg: a config, or a namespace of flat options.
+        quantize: see ``_inference.prepare_models``.
+
+    Returns:
+        the scorer, which knows all references and outputs.
+
+    Raises:
+        AssertionError: options that contradict each other.
+    """
+    from fairseq_cli._inference import as_config
+
+    cfg = as_config(cfg)
+    if cfg.common_eval.path is None:
+        raise AssertionError("--path required for generation!")
+    if cfg.generation.sampling and cfg.generation.nbest != cfg.generation.beam:
+        raise AssertionError("--sampling requires --nbest to be equal to --beam")
+    if cfg.generation.replace_unk is not None and str(cfg.dataset.dataset_impl) != "raw":
+        raise AssertionError("--replace-unk requires a raw text dataset (--dataset-impl=raw)")
+    if cfg.common_eval.results_path is None:
+        return _main(cfg, sys.stdout, quantize)
+    os.makedirs(cfg.common_eval.results_path, exist_ok=True)
+    path = os.path.join(cfg.common_eval.results_path, f"generate-{cfg.dataset.gen_subset}.txt")
+    with open(path, "w", buffering=1, encoding="utf-8") as out:
+        return _main(cfg, out, quantize)
+
+
+def get_symbols_to_strip_from_output(generator: Any) -> Any:
+    """Ids that are not printed."""
+    from fairseq_cli._inference import symbols_to_strip
+
+    return symbols_to_strip(generator)
+
+
+def _main(cfg: Any, out: TextIO, quantize: str | None) -> Any:
+    setup_logging(out)
+    import torch
+
+    from fairseq import scoring, tasks, utils
+    from fairseq_cli._inference import Text, load_models, model_overrides, prepare_models, seed_everything
+
+    utils.import_user_module(cfg.common)
+    if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
+        cfg.dataset.max_tokens = 12000
+    logger.info(cfg)
+    seed_everything(cfg)
+    use_cuda = torch.cuda.is_available() and not cfg.common.cpu
+    task = tasks.setup_task(cfg.task)
+    overrides = model_overrides(cfg)
+    logger.info("loading model(s) from %s", cfg.common_eval.path)
+    models, saved_cfg = load_models(cfg, cfg.common_eval.path, task, overrides)
+    # After the models: a task may need their config to read its data.
+    task.load_dataset(cfg.dataset.gen_subset, task_cfg=saved_cfg.task)
+    language_model = _language_model(cfg, overrides, task)
+    prepare_models([*models, language_model], cfg, use_cuda, quantize)
+    name = "sacrebleu" if cfg.generation.sacrebleu and _is_bleu(cfg.scoring) else cfg.scoring
+    scorer = scoring.build_scorer(name, task.target_dictionary)
+    if len(task.dataset(cfg.dataset.gen_subset)) == 0:
+        logger.info("nothing to generate: %s is empty", cfg.dataset.gen_subset)
+        return scorer
+    extra: dict[str, Any] = {"lm_model": language_model, "lm_weight": cfg.generation.lm_weight}
+    if cfg.generation.eos_token is not None:
+        extra["eos"] = _known_symbol(task.target_dictionary, cfg.generation.eos_token)
+    generator = task.build_generator(models, cfg.generation, extra_gen_cls_kwargs=extra)
+    run = _Generation(cfg, out, task, models, generator, Text(task, cfg), scorer, use_cuda)
+    run.all_batches(_batches(cfg, task, models))
+    run.report()
+    return scorer
+
+
+def _is_bleu(choice: Any) -> bool:
+    return choice is None or (choice if isinstance(choice, str) else getattr(choice, "_name", None)) in (None, "bleu")
+
+
+def _known_symbol(dictionary: Any, symbol: str) -> int:
+    index = dictionary.index(symbol)
+    if index == dictionary.unk() and symbol != dictionary.unk_word:
+        raise ValueError(f"--eos-token {symbol}: not in the target dictionary")
+    return index
+
+
+def _language_model(cfg: Any, overrides: dict[str, Any], task: Any) -> Any:
+    """The model of ``--lm-path``, or ``None``.
+
+    Raises:
+        FileNotFoundError: the data folder has no ``dict.txt``, which the model's task reads.
+        ValueError: several models, or one over another dictionary.
+    """
+    path = cfg.generation.lm_path
+    if path is None:
+        return None
+    from fairseq import checkpoint_utils
+
+    folder = cfg.task.data.split(os.pathsep)[0]
+    if not os.path.exists(os.path.join(folder, "dict.txt")):
+        raise FileNotFoundError(
+            f"--lm-path {path}: the language model reads its dictionary from {os.path.join(folder, 'dict.txt')}, which "
+            "does not exist. Copy the target dictionary to that name."
+        )
+    models, _ = checkpoint_utils.load_model_ensemble([path], arg_overrides={**overrides, "data": cfg.task.data})
+    if len(models) != 1:
+        raise ValueError(f"--lm-path {path}: expected one language model, got {len(models)}")
+    return models[0]
+
+
+def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
+    """The batches of the subset behind a progress bar."""
+    from fairseq import utils
+    from fairseq.logging import progress_bar
+
+    data, distributed = cfg.dataset, cfg.distributed_training
+    iterator = task.get_batch_iterator(
+        dataset=task.dataset(data.gen_subset),
+        max_tokens=data.max_tokens,
+        max_sentences=data.batch_size,
+        max_positions=utils.resolve_max_positions(task.max_positions(), *[m.max_positions() for m in models]),
+        ignore_invalid_inputs=data.skip_invalid_size_inputs_valid_test,
+        required_batch_size_multiple=data.required_batch_size_multiple,
+        seed=cfg.common.seed,
+        num_shards=max(data.num_shards, distributed.distributed_world_size),
+        shard_id=max(data.shard_id, distributed.distributed_rank),
+        num_workers=data.num_workers,
+        data_buffer_size=data.data_buffer_size,
+    ).next_epoch_itr(shuffle=False)
+    return progress_bar.progress_bar(
+        iterator,
+        log_format=cfg.common.log_format,
+        log_interval=cfg.common.log_interval,
+        default_log_format="simple" if cfg.common.no_progress_bar else "tqdm",
+    )
+
+
+class _Generation:
+    """One run over a subset: generate batch by batch, print, score."""
+
+    def __init__(
+        self,
+        cfg: Any,
+        out: TextIO,
+        task: Any,
+        models: list[Any],
+        generator: Any,
+        text: Any,
+        scorer: Any,
+        use_cuda: bool,
+    ) -> None:
+        from fairseq import utils
+        from fairseq.logging.meters import StopwatchMeter, TimeMeter
+
+        self.cfg, self.out, self.task, self.models = cfg, out, task, models
+        self.generator, self.text, self.scorer, self.use_cuda = generator, text, scorer, use_cuda
+        self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
+        self.timer = StopwatchMeter()
+        self.words_per_second = TimeMeter()
+        self.num_sentences = 0
+        self.has_target = True
+        self.tgt_dict = task.target_dictionary
+        try:
+            self.src_dict = getattr(task, "source_dictionary", None)
+        except NotImplementedError:
+            self.src_dict = None
+        self.strip = get_symbols_to_strip_from_output(generator)
+
+    def all_batches(self, batches: Any) -> None:
+        """Generate everything."""
+        from fairseq_cli._inference import move_to_device
+
+        for sample in batches:
+            sample = move_to_device(sample, self.cfg, self.use_cuda)
+            if "net_input" not in sample:
+                continue
+            prefix = None
+            if self.cfg.generation.prefix_size > 0:
+                prefix = sample["target"][:, : self.cfg.generation.prefix_size]
+            self.timer.start()
+            hypotheses = self.task.inference_step(
+                self.generator, self.models, sample, prefix_tokens=prefix, constraints=sample.get("constraints")
+            )
+            num_words = sum(len(found[0]["tokens"]) for found in hypotheses if found)
+            self.timer.stop(num_words)
+            for i, sample_id in enumerate(sample["id"].tolist()):
+                self.sentence(sample, i, sample_id, hypotheses[i])
+            self.words_per_second.update(num_words)
+            batches.log({"wps": round(self.words_per_second.avg)})
+            self.num_sentences += sample["nsentences"] if "nsentences" in sample else sample["id"].numel()
+
+    def sentence(self, sample: Any, i: int, sample_id: int, hypotheses: list[Any]) -> None:
+        """Print and score what was found for one sentence."""
+        from fairseq import utils
+
+        self.has_target = sample["target"] is not None
+        pad, eval_cfg = self.tgt_dict.pad(), self.cfg.common_eval
+        source, target = None, None
+        if "src_tokens" in sample["net_input"]:
+            source = utils.strip_pad(sample["net_input"]["src_tokens"][i, :], pad).cpu()
+        if self.has_target:
+            target = utils.strip_pad(sample["target"][i, :], pad).int().cpu()
+        src_str, target_str = self.texts(sample_id, source, target)
+        if not eval_cfg.quiet:
+            if self.src_dict is not None:
+                print(f"S-{sample_id}\t{src_str}", file=self.out)
+            if self.has_target:
+                print(f"T-{sample_id}\t{target_str}", file=self.out)
+        for rank, hypothesis in enumerate(hypotheses[: self.cfg.generation.nbest]):
+            tokens, string, alignment = utils.post_process_prediction(
+                hypo_tokens=hypothesis["tokens"].int().cpu(),
+                src_str=src_str,
+                alignment=hypothesis["alignment"],
+                align_dict=self.align_dict,
+                tgt_dict=self.tgt_dict,
+                remove_bpe=eval_cfg.post_process,
+                extra_symbols_to_ignore=self.strip,
+            )
+            detokenized = self.text.decode(string)
+            if not eval_cfg.quiet:
+                self.lines(sample_id, hypothesis, string, detokenized, alignment, src_str)
+            if self.has_target and rank == 0:
+                self.score(target, target_str, tokens, detokenized)
+
+    def texts(self, sample_id: int, source: Any, target: Any) -> tuple[str, str]:
+        """Source and reference as text, as far as there are any."""
+        if self.align_dict is not None:
+            data = self.task.dataset(self.cfg.dataset.gen_subset)
+            src_str, target_str = data.src.get_original_text(sample_id), data.tgt.get_original_text(sample_id)
+        else:
+            post_process = self.cfg.common_eval.post_process
+            src_str = target_str = ""
+            if self.src_dict is not None and source is not None:
+                src_str = self.src_dict.string(source, post_process)
+            if target is not None:
+                target_str = self.tgt_dict.string(
+                    target, post_process, escape_unk=True, extra_symbols_to_ignore=self.strip
+                )
+        if self.src_dict is not None:
+            src_str = self.text.decode(src_str)
+        return src_str, self.text.decode(target_str) if target is not None else ""
+
+    def lines(
+        self, sample_id: int, hypothesis: Any, string: str, detokenized: str, alignment: Any, src_str: str
+    ) -> None:
+        """Print one hypothesis."""
+        from fairseq import utils
+        from fairseq_cli._inference import format_alignment, positional_line, to_base_2
+
+        options, out = self.cfg.generation, self.out
+        score = to_base_2(hypothesis["score"])
+        print(f"H-{sample_id}\t{score}\t{string}", file=out)
+        print(f"D-{sample_id}\t{score}\t{detokenized}", file=out)
+        print(f"P-{sample_id}\t{positional_line(hypothesis['positional_scores'])}", file=out)
+        if options.print_alignment:
+            print(f"A-{sample_id}\t{format_alignment(alignment, options.print_alignment)}", file=out)
+        if options.print_step:
+            print(f"I-{sample_id}\t{hypothesis['steps']}", file=out)
+        for step, earlier in enumerate(hypothesis["history"] if options.retain_iter_history else ()):
+            _, earlier_string, _ = utils.post_process_prediction(
+                hypo_tokens=earlier["tokens"].int().cpu(),
+                src_str=src_str,
+                alignment=None,
+                align_dict=None,
+                tgt_dict=self.tgt_dict,
+                remove_bpe=None,
+            )
+            print(f"E-{sample_id}_{step}\t{earlier_string}", file=out)
+
+    def score(self, target: Any, target_str: str, tokens: Any, detokenized: str) -> None:
+        """Count the best hypothesis against its reference."""
+        if self.align_dict is not None or self.cfg.common_eval.post_process is not None:
+            # The text changed: compare its words, new ones included.
+            target = self.tgt_dict.encode_line(target_str, add_if_not_exist=True)
+            tokens = self.tgt_dict.encode_line(detokenized, add_if_not_exist=True)
+        if hasattr(self.scorer, "add_string"):
+            self.scorer.add_string(target_str, detokenized)
+        else:
+            self.scorer.add(target, tokens)
+
+    def report(self) -> None:
+        """The closing lines."""
+        cfg, timer = self.cfg, self.timer
+        logger.info("NOTE: hypothesis and token scores are output in base 2")
+        seconds = max(timer.sum, 1e-9)
+        logger.info(
+            "Translated %s sentences (%s tokens) in %.1fs (%.2f sentences/s, %.2f tokens/s)",
+            f"{self.num_sentences:,}",
+            f"{timer.n:,}",
+            timer.sum,
+            self.num_sentences / seconds,
+            timer.n / seconds,
+        )
+        if not self.has_target:
+            return
+        if cfg.bpe and not cfg.generation.sacrebleu and _is_bleu(cfg.scoring):
+            if cfg.common_eval.post_process:
+                logger.warning("BLEU compares detokenized text split at blanks; --scoring sacrebleu tokenizes it first")
+            else:
+                logger.warning("BLEU compares BPE tokens, not words; --scoring sacrebleu compares words")
+        subset, beam = cfg.dataset.gen_subset, cfg.generation.beam
+        # The line after which scripts look; the last one.
+        print(f"Generate {subset} with beam={beam}: {self.scorer.result_string()}", file=self.out)
+
+
+def cli_main() -> None:
+    """Parse the command line and generate."""
+    from fairseq import options
+
+    parser = options.get_generation_parser()
+    add_quantize(parser)
+    args = options.parse_args_and_arch(parser)
+    main(args, quantize=args.quantize)
+
+
+def add_quantize(parser: Any) -> None:
+    """Add ``--quantize``."""
+    parser.add_argument(
+        "--quantize", choices=["int8"], help="run linear layers with 8-bit weights: faster on a CPU, almost as good"
+    )
+
+
+def console_main() -> None:
+    """The console script: as ``cli_main``, and an error is one line and an exit code."""
+    run_command(cli_main)
+
+
+if __name__ == "__main__":
+    console_main()
