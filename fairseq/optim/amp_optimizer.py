@@ -1,0 +1,82 @@
+"""``--amp``: float32 parameters, autocast in the forward pass, torch's own loss scaling."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fairseq import optim
+from fairseq.compat.torch import grad_scaler
+from fairseq.optim.fp16_optimizer import _Delegating
+
+__all__ = ["AMPOptimizer"]
+
+logger = logging.getLogger(__name__)
+
+
+class AMPOptimizer(_Delegating):
+    """Scale the loss, unscale the gradients before clipping, skip the step where they are not finite.
+
+    Args:
+        cfg: the whole configuration.
+        params: the model's float32 parameters.
+        fp32_optimizer: updates them.
+    """
+
+    def __init__(self, cfg: Any, params: Iterable[Tensor], fp32_optimizer: Any, **kwargs: Any) -> None:
+        super().__init__(cfg.optimizer)
+        self.fp32_optimizer = self._inner = fp32_optimizer
+        settings: dict[str, Any] = {"init_scale": cfg.common.fp16_init_scale}
+        window = getattr(cfg.common, "amp_scale_window", None)
+        if window is not None:
+            settings["growth_interval"] = window
+        first = next(iter(params), None)
+        device = "cpu" if first is None else first.device.type
+        self._grad_scaler = grad_scaler(device, **settings)
+        self.min_loss_scale = cfg.common.min_loss_scale
+
+    @classmethod
+    def build_optimizer(cls, cfg: Any, params: Iterable[Tensor], **kwargs: Any) -> AMPOptimizer:
+        """Make the optimizer that ``cfg.optimizer`` names, and the wrapper."""
+        params = list(params)
+        return cls(cfg, params, optim.build_optimizer(cfg.optimizer, params), **kwargs)
+
+    @property
+    def scaler(self) -> Any:
+        """``torch.amp.GradScaler``."""
+        return self._grad_scaler
+
+    @property
+    def next_loss_scale(self) -> float:
+        """The scale after an overflow."""
+        return self.scaler.get_scale() * self.scaler.get_backoff_factor()
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of the scaled loss."""
+        self.scaler.scale(loss).backward()
+
+    def step(self) -> None:  # type: ignore[override]
+        """Update the parameters, unless gradients are not finite, and adapt the scale."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Undo the scale, then measure and clip; returns the norm before.
+
+        Raises:
+            FloatingPointError: the norm is not finite and the scale cannot shrink any more.
+        """
+        self.scaler.unscale_(self.optimizer)
+        grad_norm = self.fp32_optimizer.clip_grad_norm(max_norm, aggregate_norm_fn)
+        if not bool(torch.isfinite(grad_norm).all()):
+            if self.next_loss_scale <= self.min_loss_scale:
+                raise FloatingPointError(
+                    f"AMP: Minimum loss scale reached ({self.min_loss_scale}). Your loss is probably exploding. "
+                    "Remedies: a lower learning rate, gradient clipping, a larger batch."
+                )
+            logger.info("AMP: overflow detected, setting scale to to %s", self.next_loss_scale)
+        return grad_norm
