@@ -1,0 +1,92 @@
+"""Write checkpoints on a thread (``--write-checkpoints-asynchronously``).
+
+Training waits only while the state is copied into memory. Files are finished in the order in which they were asked
+for, so a copy or a removal never runs before the file it belongs to is complete; if that file fails, both are skipped.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fairseq.serialization.write import replacing
+
+__all__ = ["WRITER", "BackgroundWriter"]
+
+logger = logging.getLogger(__name__)
+
+
+class BackgroundWriter:
+    """One thread that runs jobs in order. At most one job waits while one runs: a slow disk slows training down
+    instead of filling the memory with states."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.Queue[tuple[Callable[[], None], str] | None] = queue.Queue(maxsize=3)
+        self._thread: threading.Thread | None = None
+        self._failed: dict[str, Exception] = {}
+        self._lock = threading.Lock()
+
+    def save(self, obj: Any, path: str) -> None:
+        """Take a copy of ``obj`` now, write it to ``path`` later."""
+        buffer = io.BytesIO()
+        torch.save(obj, buffer)
+
+        def write() -> None:
+            with replacing(path) as out:
+                out.write(buffer.getbuffer())
+
+        self._failed.pop(path, None)
+        self._put(write, path)
+
+    def submit(self, job: Callable[[], None], path: str) -> None:
+        """Run ``job`` after the file ``path`` has been written; not at all if that failed."""
+        self._put(job, path)
+
+    def _put(self, job: Callable[[], None], path: str) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="checkpoint-writer", daemon=True)
+                self._thread.start()
+        self._jobs.put((job, path))
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, path = item
+            try:
+                if path not in self._failed:
+                    job()
+            except Exception as error:  # shown now and raised by wait(): a thread has no caller to tell
+                self._failed[path] = error
+                logger.error("checkpoint %s was not completed: %s", path, error)
+            finally:
+                self._jobs.task_done()
+        self._jobs.task_done()
+
+    def wait(self) -> None:
+        """Return when everything is on disk.
+
+        Raises:
+            Exception: the latest failure since the last call, if the latest attempt at that file failed.
+        """
+        self._jobs.join()
+        failed, self._failed = self._failed, {}
+        if failed:
+            raise list(failed.values())[-1]
+
+    def close(self) -> None:
+        """Finish all jobs and end the thread; failures have been logged."""
+        if self._thread is not None and self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join()
+        self._thread = None
+
+
+WRITER = BackgroundWriter()
+atexit.register(WRITER.close)

@@ -1,0 +1,143 @@
+"""Models from checkpoint files."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from fairseq import checkpoint_utils
+from fairseq.checkpoint_utils.names import get_maybe_sharded_checkpoint_filename
+from fairseq.file_io import PathManager
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["load_model_ensemble", "load_model_ensemble_and_task", "load_model_ensemble_and_task_from_hf_hub"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_model_ensemble(
+    filenames: list[str],
+    arg_overrides: dict[str, Any] | None = None,
+    task: Any = None,
+    strict: bool = True,
+    suffix: str = "",
+    num_shards: int = 1,
+    state: dict[str, Any] | None = None,
+) -> tuple[list[nn.Module], Any]:
+    """Models and the config of the last of them; arguments as for ``load_model_ensemble_and_task``."""
+    _refuse_strict_shards(strict, num_shards)
+    models, cfg, _ = load_model_ensemble_and_task(filenames, arg_overrides, task, strict, suffix, num_shards, state)
+    return models, cfg
+
+
+def _refuse_strict_shards(strict: bool, num_shards: int) -> None:
+    if strict and num_shards > 1:
+        raise AssertionError("Cannot load state dict with strict=True and checkpoint shards > 1")
+
+
+def load_model_ensemble_and_task(
+    filenames: list[str],
+    arg_overrides: dict[str, Any] | None = None,
+    task: Any = None,
+    strict: bool = True,
+    suffix: str = "",
+    num_shards: int = 1,
+    state: dict[str, Any] | None = None,
+) -> tuple[list[nn.Module], Any, Any]:
+    """Build the models of several checkpoints, and the task of the first.
+
+    Args:
+        filenames: a list of files.
+        arg_overrides: option name -> value; replaces what the checkpoints say.
+        task: use this task instead of the one the first checkpoint describes.
+        strict: every parameter must be in the file, and nothing else.
+        suffix: goes before ``.pt`` in every name.
+        num_shards: number of files that one model is split into; needs ``strict=False``.
+        state: a loaded state of the first file, which is then not read again.
+
+    Returns:
+        ``(models, cfg, task)``: models on the CPU, in training mode; ``cfg`` belongs to the last file.
+
+    Raises:
+        OSError: ``Model file not found: NAME``.
+        RuntimeError: a file describes no model.
+    """
+    from fairseq import tasks
+
+    _refuse_strict_shards(strict, num_shards)
+    models: list[nn.Module] = []
+    cfg: Any = None
+    for filename in filenames:
+        model: Any = None
+        for shard in range(num_shards):
+            name = get_maybe_sharded_checkpoint_filename(filename, suffix, shard, num_shards)
+            if not PathManager.exists(name):
+                raise OSError(f"Model file not found: {name}")
+            if state is None:
+                state = checkpoint_utils.load_checkpoint_to_cpu(name, arg_overrides, mmap=True)
+            cfg = _config_of(state, name)
+            if task is None:
+                task = tasks.setup_task(cfg.task, from_checkpoint=True)
+            if "task_state" in state:
+                task.load_state_dict(state["task_state"])
+            if model is None:
+                model = _build_model(task, cfg)
+                history = state.get("optimizer_history") or [{}]
+                if history[-1].get("num_updates") is not None:
+                    model.set_num_updates(history[-1]["num_updates"])
+            model.load_state_dict(state["model"], strict=strict, model_cfg=cfg.model)
+            state = None  # free it before the next file is read
+        models.append(model)
+    return models, cfg, task
+
+
+def _config_of(state: dict[str, Any], name: str) -> Any:
+    if state.get("args") is not None and state.get("cfg") is None:
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+        return convert_namespace_to_omegaconf(state["args"])
+    if state.get("cfg") is None:
+        raise RuntimeError(
+            f"Neither args nor cfg exist in state keys = {sorted(map(str, state))} of {name}: it holds weights, but "
+            "not what model they belong to"
+        )
+    return state["cfg"]
+
+
+def _build_model(task: Any, cfg: Any) -> Any:
+    # Tasks written before 0.12.3 do not know the argument.
+    if "from_checkpoint" in inspect.signature(task.build_model).parameters:
+        return task.build_model(cfg.model, from_checkpoint=True)
+    return task.build_model(cfg.model)
+
+
+def load_model_ensemble_and_task_from_hf_hub(
+    model_id: str, cache_dir: str | None = None, arg_overrides: dict[str, Any] | None = None, **kwargs: Any
+) -> tuple[list[nn.Module], Any, Any]:
+    """Download a model repository from the Hugging Face hub and load all its ``*.pt`` files as an ensemble.
+
+    Args:
+        model_id: ``owner/name``.
+        cache_dir: where downloads are kept; ``~/.cache/fairseq`` by default.
+        arg_overrides, kwargs: as for ``load_model_ensemble_and_task``; the data folder is the downloaded one.
+
+    Raises:
+        ImportError: the package huggingface_hub is missing.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ImportError(
+            "Loading from the Hugging Face hub needs huggingface_hub: pip install 'fairseq[hub]'"
+        ) from error
+    if cache_dir is None:
+        cache_dir = os.path.join(os.path.expanduser("~"), ".cache", "fairseq")
+    folder = snapshot_download(model_id, cache_dir=cache_dir, library_name="fairseq")
+    files = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".pt"))
+    if not files:
+        raise FileNotFoundError(f"{model_id} on the Hugging Face hub holds no .pt file")
+    return load_model_ensemble_and_task(files, arg_overrides={**(arg_overrides or {}), "data": folder}, **kwargs)

@@ -1,0 +1,128 @@
+"""Write a file so that its name always holds a complete one: the old, or the new.
+
+The bytes go to ``NAME.tmp`` beside the target, are forced to the disk, and take the name in one step. A crash, a full
+disk or a kill leaves the old file as it was, at worst with a ``.tmp`` beside it that the next save overwrites.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+import torch
+
+from fairseq.serialization.errors import CheckpointWriteError
+
+__all__ = ["copy_file", "replacing", "write_checkpoint"]
+
+logger = logging.getLogger(__name__)
+
+# Network file systems return these now and then; a second try usually works.
+_PASSING = frozenset({errno.EIO, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)})
+_ATTEMPTS, _PAUSE_SECONDS = 3, 2.5
+
+
+class _Recorder:
+    """A binary file that remembers its first error: torch's writer reports its own, vaguer one afterwards."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _sync_folder(folder: str) -> None:
+    # The rename is only durable once the folder is. Some file systems cannot sync folders; then there is nothing to do.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to write to that becomes ``path`` when the block ends without an exception.
+
+    Raises:
+        CheckpointWriteError: the folder is missing or read-only, or the disk is full; ``path`` is as it was.
+    """
+    target = os.path.abspath(os.fspath(path))
+    temporary = f"{target}.tmp"
+    recorder: Any = None
+    try:
+        with open(temporary, "wb") as file:
+            recorder = _Recorder(file)
+            yield recorder
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        cause = getattr(recorder, "error", None) or error
+        if not isinstance(cause, OSError):
+            raise
+        failure = CheckpointWriteError(
+            f"{target} was not written: {cause.strerror or cause}. The file of that name, if any, is unchanged."
+        )
+        failure.errno = cause.errno
+        raise failure from cause
+    _sync_folder(os.path.dirname(target))
+
+
+def write_checkpoint(obj: Any, path: str | os.PathLike[str], *, checksum: bool = False) -> None:
+    """``torch.save`` that never leaves half a file under ``path``.
+
+    Args:
+        obj: what to save.
+        path: a local file name in an existing folder.
+        checksum: also write ``PATH.sha256``, in the format of ``sha256sum``.
+
+    Raises:
+        CheckpointWriteError: see ``replacing``; errors that come and go on network disks are tried three times.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with replacing(path) as file:
+                torch.save(obj, file)
+            break
+        except CheckpointWriteError as error:
+            if attempt == _ATTEMPTS or error.errno not in _PASSING:
+                raise
+            logger.warning("saving %s failed (%s), trying again in %s s", path, error, _PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
+    if checksum:
+        _write_checksum(os.fspath(path))
+
+
+def _write_checksum(path: str) -> None:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    with replacing(f"{path}.sha256") as out:
+        out.write(f"{digest.hexdigest()}  {os.path.basename(path)}\n".encode())
+
+
+def copy_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy bytes, atomically as ``replacing`` does."""
+    with open(source, "rb") as reader, replacing(target) as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)

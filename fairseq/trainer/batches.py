@@ -1,0 +1,128 @@
+"""Batches: where they come from, what idle workers get instead, and how they reach the device."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+__all__ = ["BatchSource"]
+
+logger = logging.getLogger("fairseq.trainer")
+
+# The dataset may only be read inside loader workers: the first batch that arrives becomes the dummy.
+LATER = "DUMMY"
+
+
+class BatchSource:
+    """Iterators over the task's data, and the dummy batch that keeps collective calls of all workers in step."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        self.dummy: Any = None
+
+    def train_iterator(
+        self,
+        epoch: int,
+        combine: bool = True,
+        load_dataset: bool = True,
+        data_selector: Any = None,
+        shard_batch_itr: bool = True,
+        disable_iterator_cache: bool = False,
+    ) -> Any:
+        """The iterator of one epoch; see ``Trainer.get_train_iterator``."""
+        trainer = self.trainer
+        cfg, task = trainer.cfg, trainer.task
+        if load_dataset:
+            logger.info("loading train data for epoch %s", epoch)
+            task.load_dataset(
+                cfg.dataset.train_subset, epoch=epoch, combine=combine, data_selector=data_selector, tpu=trainer.tpu
+            )
+        seed = cfg.common.seed + epoch if cfg.dataset.update_ordered_indices_seed else cfg.common.seed
+        iterator = task.get_batch_iterator(
+            dataset=task.dataset(cfg.dataset.train_subset),
+            max_tokens=cfg.dataset.max_tokens,
+            max_sentences=cfg.dataset.batch_size,
+            max_positions=self._max_positions(cfg.dataset.max_tokens),
+            ignore_invalid_inputs=True,
+            required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
+            seed=seed,
+            num_shards=trainer.data_parallel_world_size if shard_batch_itr else 1,
+            shard_id=trainer.data_parallel_rank if shard_batch_itr else 0,
+            num_workers=cfg.dataset.num_workers,
+            epoch=epoch,
+            data_buffer_size=cfg.dataset.data_buffer_size,
+            disable_iterator_cache=disable_iterator_cache,
+            skip_remainder_batch=cfg.optimization.skip_remainder_batch,
+            grouped_shuffling=cfg.dataset.grouped_shuffling,
+            update_epoch_batch_itr=cfg.dataset.update_epoch_batch_itr,
+        )
+        self.set_dummy(iterator.first_batch)
+        return iterator
+
+    def valid_iterator(self, subset: str, disable_iterator_cache: bool = False) -> Any:
+        """The iterator over a validation subset."""
+        trainer = self.trainer
+        cfg = trainer.cfg
+        iterator = trainer.task.get_batch_iterator(
+            dataset=trainer.task.dataset(subset),
+            max_tokens=cfg.dataset.max_tokens_valid,
+            max_sentences=cfg.dataset.batch_size_valid,
+            max_positions=self._max_positions(),
+            ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
+            required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
+            seed=cfg.common.seed,
+            num_shards=trainer.data_parallel_world_size,
+            shard_id=trainer.data_parallel_rank,
+            num_workers=cfg.dataset.num_workers,
+            # Always epoch 1: validation batches are the same each time.
+            epoch=1,
+            data_buffer_size=cfg.dataset.data_buffer_size,
+            disable_iterator_cache=disable_iterator_cache,
+            skip_remainder_batch=False,
+        )
+        self.set_dummy(iterator.first_batch)
+        return iterator
+
+    def _max_positions(self, *limits: Any) -> Any:
+        from fairseq import utils
+
+        return utils.resolve_max_positions(
+            self.trainer.task.max_positions(), self.trainer.get_model().max_positions(), *limits
+        )
+
+    def set_dummy(self, batch: Any) -> None:
+        """Remember a batch for workers that have none of their own."""
+        self.dummy = batch
+
+    def prepare(self, sample: Any) -> tuple[Any, bool]:
+        """Put a batch on the device, in the right precision.
+
+        Returns:
+            ``(batch, is_dummy)``: an empty batch is replaced by the dummy, which must not count.
+
+        Raises:
+            RuntimeError: a dummy is needed before any batch was seen, or is empty itself.
+        """
+        from fairseq import utils
+
+        if isinstance(sample, str) and sample == LATER:
+            raise Exception(
+                "Trying to use an uninitialized 'dummy' batch. This usually indicates that the total number of batches "
+                "is smaller than the number of participating GPUs. Try reducing the batch size or using fewer GPUs."
+            )
+        if sample is None or len(sample) == 0:
+            if self.dummy is None or len(self.dummy) == 0:
+                raise RuntimeError(f"Invalid dummy batch: {self.dummy}; the training data has no batch at all")
+            sample, _ = self.prepare(self.dummy)
+            return sample, True
+        trainer = self.trainer
+        early = trainer.cfg.common.on_cpu_convert_precision
+        if early:
+            sample = trainer.precision.convert_sample(sample)
+        if trainer.cuda:
+            sample = utils.move_to_cuda(sample)
+        if not early:
+            sample = trainer.precision.convert_sample(sample)
+        if isinstance(self.dummy, str) and self.dummy == LATER:
+            self.dummy = sample
+        return sample, False

@@ -1,0 +1,158 @@
+"""The checkpoint dictionary: made from a trainer, and put back into one.
+
+Keys and their meaning are those of every release since 0.10; older layouts have been upgraded before they come here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fairseq.logging import meters, metrics
+
+__all__ = ["make_state", "restore"]
+
+logger = logging.getLogger("fairseq.trainer")
+
+
+def make_state(trainer: Any) -> dict[str, Any]:
+    """Everything a run needs to go on; tensors are the live ones, not copies."""
+    cfg = trainer.cfg
+    state: dict[str, Any] = {
+        "args": None,  # kept because tools look for it
+        "cfg": _plain_config(cfg),
+        "model": trainer.model.state_dict(),
+        "criterion": trainer.criterion.state_dict() if trainer.criterion_has_parameters else None,
+        "optimizer_history": [
+            *(trainer._optim_history or []),
+            {
+                "criterion_name": type(trainer.get_criterion()).__name__,
+                "optimizer_name": type(trainer.optimizer).__name__,
+                "lr_scheduler_state": trainer.lr_scheduler.state_dict(),
+                "num_updates": trainer.get_num_updates(),
+            },
+        ],
+        "task_state": trainer.task.state_dict() if trainer.task is not None else {},
+        "extra_state": {
+            "metrics": metrics.state_dict(),
+            "previous_training_time": trainer.cumulative_training_time(),
+        },
+    }
+    if trainer.ema is not None:
+        state["extra_state"]["ema"] = trainer.ema.get_model().state_dict()
+        if cfg.ema.ema_fp32:
+            state["extra_state"]["ema_fp32_params"] = trainer.ema.fp32_params
+    if not cfg.checkpoint.no_save_optimizer_state:
+        state["last_optimizer_state"] = trainer.optimizer.state_dict()
+    return state
+
+
+def _plain_config(cfg: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_config(cfg):
+        return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    return cfg
+
+
+def restore(
+    trainer: Any,
+    filename: str,
+    state: dict[str, Any],
+    reset_optimizer: bool,
+    reset_lr_scheduler: bool,
+    optimizer_overrides: dict[str, Any] | None,
+    reset_meters: bool,
+) -> dict[str, Any]:
+    """Put a checkpoint into a trainer.
+
+    Returns:
+        The checkpoint's ``extra_state``.
+
+    Raises:
+        Exception: the parameters do not fit the model.
+        AssertionError: criterion or optimizer are others than those of the checkpoint.
+    """
+    _restore_weights(trainer, filename, state)
+    extra_state: dict[str, Any] = state["extra_state"]
+    trainer._optim_history = state["optimizer_history"]
+    last = state["optimizer_history"][-1]
+    optimizer_state = state.get("last_optimizer_state")
+    if optimizer_state is not None and not reset_optimizer:
+        trainer._build_optimizer()
+        _same_classes(trainer, last)
+        if not reset_lr_scheduler:
+            trainer.lr_scheduler.load_state_dict(last["lr_scheduler_state"])
+        trainer.optimizer.load_state_dict(optimizer_state, optimizer_overrides)
+        trainer.set_num_updates(last["num_updates"])
+    _restore_extra(trainer, extra_state, reset_meters)
+    if trainer.ema is not None:
+        _restore_ema(trainer, extra_state)
+    return extra_state
+
+
+def _restore_weights(trainer: Any, filename: str, state: dict[str, Any]) -> None:
+    last = state["optimizer_history"][-1]
+    model = trainer.model
+    # Schedules inside modules (quantisation noise, ...) read the number of updates while weights are loaded.
+    trainer.get_model().set_num_updates(last.get("num_updates", 0))
+    try:
+        model.load_state_dict(state["model"], strict=True, model_cfg=trainer.cfg.model)
+        if trainer.criterion_has_parameters:
+            trainer.get_criterion().load_state_dict(state["criterion"], strict=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise Exception(
+            f"Cannot load model parameters from checkpoint {filename}; please ensure that the architectures match. "
+            f"({reason[:500]})"
+        ) from error
+    state.pop("model")
+
+
+def _same_classes(trainer: Any, last: dict[str, Any]) -> None:
+    criterion = type(trainer.get_criterion()).__name__
+    if last["criterion_name"] != criterion:
+        raise AssertionError(
+            "Criterion does not match; please reset the optimizer (--reset-optimizer). "
+            f"{last['criterion_name']} vs {criterion}"
+        )
+    optimizer = type(trainer.optimizer).__name__
+    if last["optimizer_name"] != optimizer:
+        raise AssertionError(
+            "Optimizer does not match; please reset the optimizer (--reset-optimizer). "
+            f"{last['optimizer_name']} vs {optimizer}"
+        )
+
+
+def _restore_extra(trainer: Any, extra_state: dict[str, Any], reset_meters: bool) -> None:
+    position = extra_state.get("train_iterator") or {}
+    if "previous_training_time" in extra_state:
+        trainer._previous_training_time = extra_state["previous_training_time"]
+        trainer._restart_clock()
+    trainer.lr_step(position.get("epoch") or 1)
+    at_boundary = position.get("version", 1) >= 2 and position.get("iterations_in_epoch") == 0
+    if "metrics" in extra_state and not reset_meters and not at_boundary:
+        metrics.load_state_dict(extra_state["metrics"])
+        # The time between the two runs is nobody's speed.
+        for meter in (metrics.get_meters("default") or {}).values():
+            if isinstance(meter, meters.TimeMeter):
+                meter.reset()
+    task_name = type(trainer.task).__name__
+    if task_name in extra_state and hasattr(trainer.task, "set_checkpoint_dict"):
+        trainer.task.set_checkpoint_dict(extra_state[task_name])
+
+
+def _restore_ema(trainer: Any, extra_state: dict[str, Any]) -> None:
+    ema, wants_fp32 = trainer.ema, trainer.cfg.ema.ema_fp32
+    if "ema" not in extra_state:
+        logger.warning("EMA not found in checkpoint. But store_ema is True. EMA is re-initialized from checkpoint.")
+        ema.restore(trainer.get_model().state_dict(), build_fp32_params=wants_fp32)
+        return
+    ema.restore(extra_state["ema"], build_fp32_params=False)
+    if not wants_fp32:
+        return
+    if "ema_fp32_params" in extra_state:
+        ema.build_fp32_params(extra_state["ema_fp32_params"])
+    else:
+        logger.info("Building EMA fp32 params from EMA model in checkpoint")
+        ema.build_fp32_params()

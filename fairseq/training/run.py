@@ -1,0 +1,178 @@
+"""What ``fairseq-train`` and ``fairseq-hydra-train`` do once they have a config."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from argparse import Namespace
+from typing import Any
+
+from torch import nn
+
+from fairseq import checkpoint_utils, tasks, utils
+from fairseq.logging import metrics
+from fairseq.trainer import Trainer
+from fairseq.training import early_stop, preemption
+from fairseq.training.loop import train
+
+__all__ = ["main"]
+
+logger = logging.getLogger("fairseq_cli.train")
+
+
+def main(cfg: Any) -> None:
+    """Train as the config says, from the checkpoint that is there or from the start.
+
+    Args:
+        cfg: the whole config; a flat namespace is converted.
+
+    Raises:
+        AssertionError: no batch size, or no criterion.
+    """
+    cfg = _prepare(cfg)
+    task = tasks.setup_task(cfg.task)
+    if not cfg.criterion:
+        raise AssertionError("Please specify criterion to train a model")
+    model = task.build_model(cfg.model)
+    criterion = task.build_criterion(cfg.criterion)
+    _describe(task, model, criterion)
+    _load_validation_data(cfg, task)
+    trainer = _trainer_class(cfg)(cfg, task, model, criterion, _quantizer(cfg))
+    logger.info("training on %s devices (GPUs/TPUs)", cfg.distributed_training.distributed_world_size)
+    logger.info(
+        "max tokens per device = %s and max sentences per device = %s", cfg.dataset.max_tokens, cfg.dataset.batch_size
+    )
+    _, epoch_itr = checkpoint_utils.load_checkpoint(
+        cfg.checkpoint, trainer, disable_iterator_cache=task.has_sharded_data("train")
+    )
+    _try_validation_data(cfg, trainer)
+    started = time.time()
+    try:
+        with preemption.leave_on_signals():
+            _epochs(cfg, trainer, task, epoch_itr)
+    finally:
+        _finish_writing()
+    logger.info("done training in %.1f seconds", time.time() - started)
+
+
+def _prepare(cfg: Any) -> Any:
+    """Plugin, defaults, seeds, log file, save folder: all that comes before the first component is built."""
+    import numpy as np
+
+    from fairseq.dataclass.initialize import add_defaults
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+
+    if isinstance(cfg, Namespace):
+        cfg = convert_namespace_to_omegaconf(cfg)
+    utils.import_user_module(cfg.common)
+    add_defaults(cfg)
+    if cfg.common.reset_logging:
+        utils.reset_logging()
+    if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
+        raise AssertionError("Must specify batch size either with --max-tokens or --batch-size")
+    _forget_earlier_runs()
+    if cfg.common.log_file is not None:
+        logger.addHandler(logging.FileHandler(filename=cfg.common.log_file))
+    np.random.seed(cfg.common.seed)
+    utils.set_torch_seed(cfg.common.seed)
+    if distributed_utils.is_master(cfg.distributed_training):
+        checkpoint_utils.verify_checkpoint_directory(cfg.checkpoint.save_dir)
+    logger.info("%s", cfg)
+    if cfg.common.use_plasma_view:
+        logger.warning("--use-plasma-view has no effect: memory-mapped data is shared between processes already")
+    return cfg
+
+
+def _forget_earlier_runs() -> None:
+    """Process-wide state of a run before this one (sweeps): metrics, best value, patience."""
+    metrics.reset()
+    checkpoint_utils.save_checkpoint.__dict__.pop("best", None)
+    early_stop.forget()
+
+
+def _describe(task: Any, model: nn.Module, criterion: nn.Module) -> None:
+    logger.info("%s", model)
+    logger.info("task: %s", type(task).__name__)
+    logger.info("model: %s", type(model).__name__)
+    logger.info("criterion: %s", type(criterion).__name__)
+    for kind, is_expert in (("shared model", False), ("expert model", True)):
+        params = [p for p in model.parameters() if bool(getattr(p, "expert", False)) == is_expert]
+        trained = sum(p.numel() for p in params if p.requires_grad)
+        logger.info(
+            "num. %s params: %s (num. trained: %s)", kind, f"{sum(p.numel() for p in params):,}", f"{trained:,}"
+        )
+
+
+def _load_validation_data(cfg: Any, task: Any) -> None:
+    from fairseq.data import data_utils
+
+    # Training data comes later: a checkpoint decides which epoch of it.
+    data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
+    if cfg.dataset.combine_valid_subsets:
+        task.load_dataset("valid", combine=True, epoch=1)
+        return
+    for subset in cfg.dataset.valid_subset.split(","):
+        task.load_dataset(subset, combine=False, epoch=1)
+
+
+def _try_validation_data(cfg: Any, trainer: Any) -> None:
+    """Make the validation batches once: data that cannot be used shows now, not after the first epoch."""
+    if cfg.dataset.disable_validation:
+        return
+    for subset in cfg.dataset.valid_subset.split(","):
+        logger.info('begin dry-run validation on "%s" subset', subset)
+        trainer.get_valid_iterator(subset)
+
+
+def _trainer_class(cfg: Any) -> type[Trainer]:
+    if cfg.common.model_parallel_size == 1:
+        return Trainer
+    from fairseq.model_parallel.megatron_trainer import MegatronTrainer
+
+    return MegatronTrainer
+
+
+def _quantizer(cfg: Any) -> Any:
+    if cfg.common.quantization_config_path is None:
+        return None
+    from fairseq import quantization_utils
+
+    return quantization_utils.Quantizer(
+        config_path=cfg.common.quantization_config_path,
+        max_epoch=cfg.optimization.max_epoch,
+        max_update=cfg.optimization.max_update,
+    )
+
+
+def _epochs(cfg: Any, trainer: Trainer, task: Any, epoch_itr: Any) -> None:
+    max_epoch = cfg.optimization.max_epoch or math.inf
+    lr = trainer.get_lr()
+    while epoch_itr.next_epoch_idx <= max_epoch:
+        if lr <= cfg.optimization.stop_min_lr:
+            logger.info(
+                "stopping training because current learning rate (%s) is smaller than or equal to minimum learning "
+                "rate (--stop-min-lr=%s)",
+                lr,
+                cfg.optimization.stop_min_lr,
+            )
+            break
+        valid_losses, should_stop = train(cfg, trainer, task, epoch_itr)
+        if should_stop:
+            break
+        # The first validation subset drives the schedule.
+        lr = trainer.lr_step(epoch_itr.epoch, valid_losses[0])
+        epoch_itr = trainer.get_train_iterator(
+            epoch_itr.next_epoch_idx,
+            load_dataset=task.has_sharded_data("train"),
+            disable_iterator_cache=task.has_sharded_data("train"),
+        )
+
+
+def _finish_writing() -> None:
+    import sys
+
+    writer = sys.modules.get("fairseq.checkpoint_utils.background")
+    if writer is not None:
+        writer.WRITER.wait()

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""``fairseq-hydra-train``: ``fairseq-train`` with Hydra's config files, overrides and sweeps."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+from fairseq_cli._console import run_command
+
+__all__ = ["cli_main", "console_main", "hydra_main"]
+
+logger = logging.getLogger("fairseq_cli.hydra_train")
+
+CONFIG_FOLDER = os.path.join("..", "fairseq", "config")
+
+
+def hydra_main(cfg: Any) -> float:
+    """Train as a composed config says.
+
+    Returns:
+        The best value of ``checkpoint.best_checkpoint_metric``, which sweepers minimise or maximise.
+    """
+    return _run(cfg)
+
+
+def _run(cfg: Any) -> float:
+    from fairseq import checkpoint_utils, utils
+    from fairseq.dataclass.initialize import add_defaults
+    from fairseq.distributed import utils as distributed_utils
+    from fairseq.logging import metrics
+    from fairseq.training.run import main
+
+    cfg = plain_config(cfg)
+    utils.import_user_module(cfg.common)
+    add_defaults(cfg)
+    if cfg.common.reset_logging:
+        utils.reset_logging()
+    try:
+        if cfg.common.profile:
+            from fairseq.training.profiling import profiled
+
+            with profiled(cfg):
+                distributed_utils.call_main(cfg, main)
+        else:
+            distributed_utils.call_main(cfg, main)
+    except BaseException as error:
+        if not cfg.common.suppress_crashes or isinstance(error, KeyboardInterrupt):
+            raise
+        logger.error("Crashed! %s", error)
+    # Spawned ranks train in other processes: only a run in this one knows its best value.
+    best = getattr(checkpoint_utils.save_checkpoint, "best", None)
+    if best is None:
+        stats = metrics.get_meters("valid")
+        meter = stats.get(cfg.checkpoint.best_checkpoint_metric) if stats else None
+        best = getattr(meter, "smoothed_value", None)
+    return float(best) if best is not None else float("nan")
+
+
+def plain_config(cfg: Any) -> Any:
+    """The composed config with references resolved and enums as text, open for components' own fields."""
+    from omegaconf import OmegaConf
+
+    container = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    plain = OmegaConf.create(container, flags={"allow_objects": True})
+    OmegaConf.set_struct(plain, True)
+    return plain
+
+
+def config_name_from(argv: list[str]) -> str:
+    """What ``--config-name`` says, or ``"config"``."""
+    for index, word in enumerate(argv):
+        if word in ("--config-name", "-cn") and index + 1 < len(argv):
+            return argv[index + 1]
+        if word.startswith("--config-name="):
+            return word.partition("=")[2]
+    return "config"
+
+
+def user_dir_from(argv: list[str]) -> str | None:
+    """``common.user_dir=DIR`` among the overrides: its config classes must be known before Hydra composes."""
+    for word in argv:
+        key, _, value = word.partition("=")
+        if key.lstrip("+") == "common.user_dir" and value:
+            return value.strip("'\"")
+    return None
+
+
+def cli_main() -> None:
+    """Hand the command line to Hydra, which composes the config (one or several) and calls ``hydra_main``."""
+    from argparse import Namespace
+
+    import hydra
+
+    from fairseq import utils
+    from fairseq.dataclass.initialize import hydra_init
+
+    utils.import_user_module(Namespace(user_dir=user_dir_from(sys.argv[1:])))
+    name = config_name_from(sys.argv[1:])
+    # The file in the user's folder gives values; ours under the same name gives fields and types.
+    hydra_init(name)
+    hydra.main(config_path=CONFIG_FOLDER, config_name="config", version_base="1.1")(hydra_main)()
+
+
+def console_main() -> None:
+    """The ``fairseq-hydra-train`` command: ``cli_main`` with errors as one line."""
+    run_command(cli_main)
+
+
+if __name__ == "__main__":
+    console_main()

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""``fairseq-train``: train a new model, or go on training one, on one or several devices."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fairseq_cli._console import run_command, setup_logging
+
+if TYPE_CHECKING:
+    from fairseq.training import (
+        get_training_stats,
+        get_valid_stats,
+        main,
+        should_stop_early,
+        train,
+        validate,
+        validate_and_save,
+    )
+
+__all__ = [
+    "cli_main",
+    "console_main",
+    "get_training_stats",
+    "get_valid_stats",
+    "main",
+    "should_stop_early",
+    "train",
+    "validate",
+    "validate_and_save",
+]
+
+# The work is done by fairseq.training; code written for upstream imports it from here.
+_TRAINING = {
+    "_flatten_config": "fairseq.training.loop",
+    "get_training_stats": "fairseq.training.loop",
+    "get_valid_stats": "fairseq.training.validation",
+    "main": "fairseq.training.run",
+    "should_stop_early": "fairseq.training.early_stop",
+    "train": "fairseq.training.loop",
+    "validate": "fairseq.training.validation",
+    "validate_and_save": "fairseq.training.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TRAINING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_TRAINING[name]), name)
+
+
+def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> None:
+    """Read the command line and train.
+
+    Args:
+        modify_parser: adds options to the parser or changes their defaults.
+    """
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    setup_logging(stream=sys.stdout)
+    parser = options.get_training_parser()
+    args = options.parse_args_and_arch(parser, modify_parser=modify_parser)
+    cfg = convert_namespace_to_omegaconf(args)
+    run_training(cfg, profile=args.profile)
+
+
+def run_training(cfg: Any, profile: bool = False) -> None:
+    """Start the processes that a config asks for, and train in them."""
+    from fairseq.distributed import utils as distributed_utils
+    from fairseq.training.run import main
+
+    if profile:
+        from fairseq.training.profiling import profiled
+
+        with profiled(cfg):
+            distributed_utils.call_main(cfg, main)
+    else:
+        distributed_utils.call_main(cfg, main)
+
+
+def console_main() -> None:
+    """The ``fairseq-train`` command: ``cli_main`` with errors as one line."""
+    run_command(cli_main)
+
+
+if __name__ == "__main__":
+    console_main()

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""``fairseq-validate``: the validation loss of a trained model, over one or more subsets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from argparse import Namespace
+from itertools import chain
+from typing import Any
+
+from fairseq_cli._console import run_command, setup_logging
+
+__all__ = ["cli_main", "console_main", "main"]
+
+logger = logging.getLogger("fairseq_cli.validate")
+
+
+def main(cfg: Any, override_args: Any = None) -> None:
+    """Load a model and log the metrics of each ``--valid-subset``.
+
+    Args:
+        cfg: the whole config; ``common_eval.path`` names the checkpoint.
+        override_args: options given on the command line; they replace those in the checkpoint.
+
+    Raises:
+        AssertionError: neither ``--max-tokens`` nor ``--batch-size``.
+        KeyError: a subset that the task cannot load.
+    """
+    import torch
+
+    from fairseq import checkpoint_utils, utils
+    from fairseq.utils.literals import parse_literal
+
+    if isinstance(cfg, Namespace):
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+        cfg = convert_namespace_to_omegaconf(cfg)
+    utils.import_user_module(cfg.common)
+    if cfg.common.reset_logging:
+        utils.reset_logging()
+    if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
+        raise AssertionError("Must specify batch size either with --max-tokens or --batch-size")
+    if not cfg.common_eval.path:
+        raise ValueError("--path is required: the checkpoint of the model to validate")
+    use_cuda = torch.cuda.is_available() and not cfg.common.cpu
+    if use_cuda:
+        torch.cuda.set_device(cfg.distributed_training.device_id)
+
+    overrides = dict(vars(override_args)) if override_args is not None else {}
+    overrides.update(parse_literal(getattr(cfg.common_eval, "model_overrides", None) or "{}"))
+    logger.info("loading model(s) from %s", cfg.common_eval.path)
+    models, saved_cfg, task = checkpoint_utils.load_model_ensemble_and_task(
+        [cfg.common_eval.path],
+        arg_overrides=overrides,
+        suffix=cfg.checkpoint.checkpoint_suffix,
+    )
+    model = models[0]
+    for member in models:
+        if cfg.common.fp16:
+            member.half()
+        elif cfg.common.bf16:
+            member.bfloat16()
+        if use_cuda:
+            member.cuda()
+    logger.info("%s", saved_cfg)
+    criterion = task.build_criterion(saved_cfg.criterion)
+    criterion.eval()
+    for subset in cfg.dataset.valid_subset.split(","):
+        validate_subset(cfg, saved_cfg, task, model, criterion, subset, use_cuda)
+
+
+def validate_subset(
+    cfg: Any, saved_cfg: Any, task: Any, model: Any, criterion: Any, subset: str, use_cuda: bool
+) -> dict[str, Any]:
+    """Compute and log the metrics of one subset; returns them, rounded as they are shown."""
+    from fairseq.distributed import utils as distributed_utils
+    from fairseq.logging import metrics, progress_bar
+    from fairseq.trainer.precision import choose_precision
+
+    try:
+        task.load_dataset(subset, combine=False, epoch=1, task_cfg=saved_cfg.task)
+        dataset = task.dataset(subset)
+    except (KeyError, FileNotFoundError) as error:
+        raise KeyError(f"Cannot find dataset: {subset}") from error
+    parallel = cfg.distributed_training.distributed_world_size > 1
+    world_size = distributed_utils.get_data_parallel_world_size() if parallel else 1
+    rank = distributed_utils.get_data_parallel_rank() if parallel else 0
+    itr = task.get_batch_iterator(
+        dataset=dataset,
+        max_tokens=cfg.dataset.max_tokens,
+        max_sentences=cfg.dataset.batch_size,
+        max_positions=_max_positions(task, model),
+        ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
+        required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
+        seed=cfg.common.seed,
+        num_shards=world_size,
+        shard_id=rank,
+        num_workers=cfg.dataset.num_workers,
+        data_buffer_size=cfg.dataset.data_buffer_size,
+    ).next_epoch_itr(shuffle=False)
+    progress = progress_bar.progress_bar(
+        itr,
+        log_format=cfg.common.log_format,
+        log_interval=cfg.common.log_interval,
+        log_file=cfg.common.log_file,
+        prefix=f"valid on '{subset}' subset",
+        default_log_format="simple" if cfg.common.no_progress_bar else "tqdm",
+        tensorboard_logdir=cfg.common.tensorboard_logdir if rank == 0 else None,
+        wandb_project=cfg.common.wandb_project if rank == 0 else None,
+        wandb_run_name=os.environ.get("WANDB_NAME", os.path.basename(cfg.checkpoint.save_dir)),
+    )
+    precision = choose_precision(cfg.common)
+    outputs = [
+        output
+        for index, sample in enumerate(progress)
+        if (output := _valid_output(task, model, criterion, sample, precision, use_cuda, progress, index)) is not None
+    ]
+    if parallel:
+        gathered = distributed_utils.all_gather_list(
+            outputs, max_size=cfg.common.all_gather_list_size, group=distributed_utils.get_data_parallel_group()
+        )
+        outputs = list(chain.from_iterable(gathered))
+    with metrics.aggregate() as own:
+        task.reduce_metrics(outputs, criterion)
+        stats = own.get_smoothed_values()
+    progress.print(stats, tag=subset, step=len(outputs))
+    return stats
+
+
+def _max_positions(task: Any, model: Any) -> Any:
+    from fairseq import utils
+
+    return utils.resolve_max_positions(task.max_positions(), model.max_positions())
+
+
+def _valid_output(
+    task: Any, model: Any, criterion: Any, sample: Any, precision: Any, use_cuda: bool, progress: Any, index: int
+) -> Any:
+    """The logging output of one batch; ``None`` for the empty batches that fill up a worker's share."""
+    import torch
+
+    from fairseq import utils
+
+    if not sample:
+        return None
+    if use_cuda:
+        sample = utils.move_to_cuda(sample)
+    with torch.no_grad():
+        _, _, output = task.valid_step(precision.convert_sample(sample), model, criterion)
+    progress.log(output, step=index)
+    return output
+
+
+def cli_main() -> None:
+    """Read the command line and validate.
+
+    Options that are given replace those in the checkpoint (``--data`` elsewhere, other limits); those that are not
+    given leave the checkpoint's values alone.
+    """
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+
+    setup_logging(stream=sys.stdout)
+    args = options.parse_args_and_arch(options.get_validation_parser())
+    given = options.parse_args_and_arch(options.get_validation_parser(), suppress_defaults=True)
+    distributed_utils.call_main(convert_namespace_to_omegaconf(args), main, override_args=given)
+
+
+def console_main() -> None:
+    """The ``fairseq-validate`` command: ``cli_main`` with errors as one line."""
+    run_command(cli_main)
+
+
+if __name__ == "__main__":
+    console_main()
