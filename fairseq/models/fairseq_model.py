@@ -82,7 +82,7 @@ class BaseFairseqModel(nn.Module):
     ) -> Tensor:
         """Ask the decoder if there is one; else normalise a bare tensor of logits."""
         if hasattr(self, "decoder"):
-            return self.decoder.get_normalized_probs(net_output, log_probs, sample)  # type: ignore[operator, union-attr]
+            return self.decoder.get_normalized_probs(net_output, log_probs, sample)  # type: ignore
         if torch.is_tensor(net_output):
             logits = net_output.float()
             return F.log_softmax(logits, dim=-1) if log_probs else F.softmax(logits, dim=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,8 @@ class SinusoidalPositionalEmbedding(nn.Module):
     The table is not part of checkpoints, and what old ones hold of it is dropped.
     """
 
-    weights: Tensor
+    if TYPE_CHECKING:  # TorchScript would read the annotation at run time
+        weights: Tensor
 
     def __init__(
         self, embedding_dim: int, padding_idx: int | None, init_size: int = 1024, auto_expand: bool = True

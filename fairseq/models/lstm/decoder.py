@@ -120,6 +120,32 @@ class LSTMDecoder(FairseqIncrementalDecoder):
             prev_output_tokens = prev_output_tokens[:, -1:]
         x = self.dropout_in_module(self.embed_tokens(prev_output_tokens)).transpose(0, 1)
         hiddens, cells, input_feed = self._initial_state(x, encoder_out, incremental_state)
+        attn_scores: Tensor | None = None
+        if input_feed is None and self.attention is None:
+            x = self._run_layers(x, hiddens, cells)
+        else:
+            x, input_feed, attn_scores = self._run_steps(x, hiddens, cells, input_feed, encoder_out)
+        self._keep_state(incremental_state, hiddens, cells, input_feed)
+        x = x.transpose(0, 1)
+        if hasattr(self, "additional_fc") and self.adaptive_softmax is None:
+            x = self.dropout_out_module(self.additional_fc(x))
+        return x, attn_scores
+
+    def _run_steps(
+        self,
+        x: Tensor,
+        hiddens: list[Tensor],
+        cells: list[Tensor],
+        input_feed: Tensor | None,
+        encoder_out: tuple[Tensor, Tensor, Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Go through ``(tgt_len, batch, embed_dim)`` a word at a time, since each step feeds the next one.
+
+        ``hiddens`` and ``cells`` are updated in place.
+
+        Returns:
+            ``(output (tgt_len, batch, hidden), last input feed, attention (batch, tgt_len, src_len) or None)``.
+        """
         steps: list[Tensor] = []
         weights: list[Tensor] = []
         for step in x.unbind(0):
@@ -141,15 +167,27 @@ class LSTMDecoder(FairseqIncrementalDecoder):
             if input_feed is not None:
                 input_feed = out
             steps.append(out)
-        self._keep_state(incremental_state, hiddens, cells, input_feed)
-        x = torch.stack(steps, dim=1)
-        if hasattr(self, "additional_fc") and self.adaptive_softmax is None:
-            x = self.dropout_out_module(self.additional_fc(x))
         attn_scores: Tensor | None = None
         if not self.training and self.need_attn and self.attention is not None:
             # (src_len, batch) per step
             attn_scores = torch.stack(weights, dim=1).permute(2, 1, 0)
-        return x, attn_scores
+        return torch.stack(steps), input_feed, attn_scores
+
+    def _run_layers(self, x: Tensor, hiddens: list[Tensor], cells: list[Tensor]) -> Tensor:
+        """Go through ``(tgt_len, batch, embed_dim)`` a layer at a time, all words at once.
+
+        ``hiddens`` and ``cells`` are updated in place.
+        """
+        for i, rnn in enumerate(self.layers):
+            first = hiddens[i].unsqueeze(0)
+            weights = [rnn.weight_ih, rnn.weight_hh, rnn.bias_ih, rnn.bias_hh]
+            state = [first, cells[i].unsqueeze(0)]
+            out, hidden, cell = torch._VF.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)  # type: ignore[arg-type]
+            hiddens[i], cells[i] = hidden.squeeze(0), cell.squeeze(0)
+            x = self.dropout_out_module(out)
+            if self.residuals and i + 1 < self.num_layers:
+                x = x + torch.cat([first, out[:-1]])
+        return x
 
     def _initial_state(
         self,

@@ -1,0 +1,110 @@
+"""Cross entropy for models whose output layer is an adaptive softmax."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, List, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass.configs import II, FairseqDataclass
+from fairseq.dataclass.constants import DDP_BACKEND_CHOICES
+
+__all__ = ["AdaptiveLoss", "AdaptiveLossConfig"]
+
+
+@dataclass
+class AdaptiveLossConfig(FairseqDataclass):
+    """Options of ``--criterion adaptive_loss``."""
+
+    sentence_avg: bool = II("optimization.sentence_avg")
+    ddp_backend: DDP_BACKEND_CHOICES = II("distributed_training.ddp_backend")
+
+
+@register_criterion("adaptive_loss", dataclass=AdaptiveLossConfig)
+class AdaptiveLoss(FairseqCriterion):
+    """Cross entropy summed over the head and the bands of an adaptive softmax (Grave et al. 2016).
+
+    Args:
+        task: the running task.
+        sentence_avg: divide gradients by the number of sentences instead of tokens.
+    """
+
+    def __init__(self, task: Any, sentence_avg: bool) -> None:
+        super().__init__(task)
+        self.sentence_avg = sentence_avg
+
+    @classmethod
+    def build_criterion(cls, cfg: Any, task: Any) -> "AdaptiveLoss":
+        """Build an instance.
+
+        Raises:
+            Exception: the backend is torch's own DDP, which does not allow parameters without gradient; bands that no
+                word of a batch falls into have none.
+        """
+        if str(getattr(cfg, "ddp_backend", "")) in ("c10d", "pytorch_ddp"):
+            raise Exception(
+                "AdaptiveLoss is not compatible with the PyTorch version of DistributedDataParallel. "
+                "Please use `--ddp-backend=legacy_ddp` instead."
+            )
+        return cls(task, cfg.sentence_avg)
+
+    def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
+        """Return ``(loss, sample_size, logging_output)``; the loss in nats, ``(1,)`` or ``(tokens,)``.
+
+        Raises:
+            AssertionError: the model has no adaptive softmax.
+        """
+        softmax = getattr(model.decoder, "adaptive_softmax", None)
+        if softmax is None:
+            raise AssertionError(
+                "--criterion adaptive_loss needs a model with an adaptive softmax; give --adaptive-softmax-cutoff"
+            )
+        net_output = model(**sample["net_input"])
+        target = model.get_targets(sample, net_output)
+        nsentences = target.size(0)
+        target = target.reshape(-1)
+        logits, band_targets = softmax(net_output[0], target)
+        loss = net_output[0].new_zeros(1 if reduce else target.numel(), dtype=torch.float32)
+        rows = [None] if reduce else [None, *softmax.adapt_target(target)[1]]
+        for band, (scores, wanted) in enumerate(zip(logits, band_targets)):
+            if wanted is None:
+                continue
+            reduction = "sum" if reduce else "none"
+            part = F.cross_entropy(scores.float(), wanted, ignore_index=self.padding_idx, reduction=reduction)
+            if reduce or band == 0:
+                loss = loss + part
+            else:
+                loss = loss.index_add(0, rows[band], part)
+        ntokens = target.ne(self.padding_idx).sum()
+        sample_size = nsentences if self.sentence_avg else ntokens
+        logging_output = {
+            "loss": loss.data,
+            "ntokens": ntokens,
+            "nsentences": nsentences,
+            "sample_size": sample_size,
+        }
+        return loss, sample_size, logging_output
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
+        """Log ``loss`` (base 2) and ``ppl``, and ``nll_loss`` per token where that differs from the loss."""
+        from fairseq import utils
+        from fairseq.logging import metrics
+
+        loss_sum = sum(log.get("loss", 0) for log in logging_outputs)
+        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
+        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
+        metrics.log_scalar("loss", loss_sum / sample_size / math.log(2), sample_size, round=3)
+        if sample_size != ntokens:
+            metrics.log_scalar("nll_loss", loss_sum / ntokens / math.log(2), ntokens, round=3)
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        else:
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """They can."""
+        return True
