@@ -121,7 +121,7 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         """Compute weights step by step, in operations that every ONNX opset has."""
         self.onnx_trace = True
 
-    def forward(  # type: ignore[override]  # a decoder for its caches only
+    def forward(  # type: ignore[override]
         self,
         query: Tensor,
         key: Optional[Tensor],
@@ -394,19 +394,19 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         if prev_key_padding_mask is None and key_padding_mask is None:
             return None
         if prev_key_padding_mask is not None and key_padding_mask is not None:
-            return torch.cat([prev_key_padding_mask.float(), key_padding_mask.float()], dim=1).bool()
+            return torch.cat([prev_key_padding_mask.to(torch.bool), key_padding_mask.to(torch.bool)], dim=1)
         if prev_key_padding_mask is not None:
             missing = src_len - prev_key_padding_mask.size(1)
             if missing <= 0:
                 return prev_key_padding_mask
             filler = torch.zeros((batch_size, missing), device=prev_key_padding_mask.device, dtype=torch.bool)
-            return torch.cat([prev_key_padding_mask.bool(), filler], dim=1)
+            return torch.cat([prev_key_padding_mask.to(torch.bool), filler], dim=1)
         assert key_padding_mask is not None
         missing = src_len - key_padding_mask.size(1)
         if missing <= 0:
             return key_padding_mask
         filler = torch.zeros((batch_size, missing), device=key_padding_mask.device, dtype=torch.bool)
-        return torch.cat([filler, key_padding_mask.bool()], dim=1)
+        return torch.cat([filler, key_padding_mask.to(torch.bool)], dim=1)
 
     def _get_input_buffer(
         self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]

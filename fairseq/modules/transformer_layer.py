@@ -145,7 +145,7 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
         """Old checkpoints number the norms: ``layer_norms.0`` and ``layer_norms.1``."""
         _rename_norms(state_dict, name, {"0": "self_attn_layer_norm", "1": "final_layer_norm"})
 
-    def forward(self, x: Tensor, encoder_padding_mask: Optional[Tensor], attn_mask: Optional[Tensor] = None):  # type: ignore[no-untyped-def]  # TorchScript infers it; with return_fc there are two values
+    def forward(self, x: Tensor, encoder_padding_mask: Optional[Tensor], attn_mask: Optional[Tensor] = None):  # type: ignore[no-untyped-def]
         """Run the layer.
 
         Args:

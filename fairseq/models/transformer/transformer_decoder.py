@@ -122,7 +122,7 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         """Build one layer; a hook for subclasses."""
         return wrap_layer(TransformerDecoderLayerBase(cfg, no_encoder_attn), cfg)
 
-    def forward(  # type: ignore[override]  # TorchScript takes no **kwargs
+    def forward(  # type: ignore[override]
         self,
         prev_output_tokens: Tensor,
         encoder_out: Optional[Dict[str, List[Tensor]]] = None,
@@ -268,7 +268,7 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
             x = self.layernorm_embedding(x)
         return self.dropout_module(x), prev_output_tokens
 
-    def output_layer(self, features: Tensor) -> Tensor:  # type: ignore[override]  # TorchScript takes no **kwargs
+    def output_layer(self, features: Tensor) -> Tensor:  # type: ignore[override]
         """Project features to the vocabulary; with adaptive softmax, the criterion does that and they stay."""
         if self.adaptive_softmax is None:
             return self.output_projection(features)

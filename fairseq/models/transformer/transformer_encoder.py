@@ -93,7 +93,7 @@ class TransformerEncoderBase(FairseqEncoder):
             x = self.quant_noise(x)
         return x, embed
 
-    def forward(  # type: ignore[override]  # TorchScript takes no **kwargs
+    def forward(  # type: ignore[override]
         self,
         src_tokens: Tensor,
         src_lengths: Optional[Tensor] = None,
