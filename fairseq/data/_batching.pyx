@@ -1,16 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Compiled batching; ``_batching_numpy`` is the twin with identical results, and says what each function does."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 
 import numpy as np
 
 ctypedef fused integer:
-    uint8_t
-    int16_t
     uint16_t
     int32_t
-    uint32_t
     int64_t
 
 ctypedef fused position:
@@ -101,24 +98,27 @@ def fixed_shape_ends(const int64_t[::1] sizes, const int64_t[:, ::1] shapes):
     return buffer[:found].copy()
 
 
-def _stable_order(const position[::1] order, const integer[::1] keys, int64_t top, position[::1] out):
+def _counting_order(
+    const position[::1] order, const integer[::1] keys, int64_t top, bint is_permutation, int64_t[::1] out
+):
     cdef Py_ssize_t i, total = order.shape[0]
     cdef int64_t slot, running = 0, here
     counts = np.zeros(top + 1, dtype=np.int64)
     cdef int64_t[::1] place = counts
     with nogil:
         for i in range(total):
-            place[<Py_ssize_t>keys[order[i]]] += 1
+            # The sum is the same, and reading the keys as they lie is much faster.
+            place[<Py_ssize_t>(keys[i] if is_permutation else keys[order[i]])] += 1
         for i in range(top + 1):
             here = place[i]
             place[i] = running
             running += here
         for i in range(total):
-            slot = place[<Py_ssize_t>keys[order[i]]]
+            here = <int64_t>keys[order[i]]
+            slot = place[here]
             out[slot] = order[i]
-            place[<Py_ssize_t>keys[order[i]]] = slot + 1
+            place[here] = slot + 1
 
 
-def counting_order(order, keys, top, out):
-    """``out`` becomes ``order`` sorted by ``keys[order]``, stably; keys lie in ``[0, top]``."""
-    _stable_order(order, keys, top, out)
+def counting_order(order, keys, top, is_permutation, out):
+    _counting_order(order, keys, top, is_permutation, out)

@@ -84,11 +84,21 @@ def fixed_shape_ends(sizes: NDArray[np.int64], shapes: NDArray[np.int64]) -> NDA
     return np.asarray(ends, dtype=np.int64)
 
 
-def counting_order(order: NDArray[np.integer], keys: NDArray[np.integer], top: int, out: NDArray[np.integer]) -> None:
-    """``out`` becomes ``order`` sorted by ``keys[order]``, stably; keys lie in ``[0, top]``."""
-    # 8 and 16 bit keys are sorted by radix in numpy, in linear time.
+def counting_order(
+    order: NDArray[np.integer], keys: NDArray[np.integer], top: int, is_permutation: bool, out: NDArray[np.int64]
+) -> None:
+    """``out`` becomes ``order`` sorted by ``keys[order]``, stably.
+
+    Args:
+        order: positions in ``keys``, ``(n,)``.
+        keys: whole numbers in ``[0, top]``.
+        top: see ``keys``.
+        is_permutation: ``order`` holds every position of ``keys`` once.
+        out: ``(n,)``.
+    """
+    # Keys of 8 and 16 bits are sorted by radix in numpy, in linear time.
     for narrow in (np.uint8, np.uint16, np.uint32):
         if top <= np.iinfo(narrow).max:
             keys = keys.astype(narrow, copy=False)
             break
-    np.take(order, np.argsort(keys[order], kind="stable"), out=out)
+    out[:] = order[np.argsort(keys[order], kind="stable")]

@@ -21,7 +21,7 @@ __all__ = ["batch_by_size_fn", "batch_by_size_vec", "batch_fixed_shapes_fast", "
 
 is_compiled = kernel.__name__.endswith("._batching")
 
-KERNEL_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int16", "uint16", "int32", "uint32", "int64"))
+KERNEL_DTYPES = tuple(np.dtype(name) for name in ("uint16", "int32", "int64"))
 # A count per key value is kept while sorting: 8 MB of them at most.
 LARGEST_COUNTED_KEY = 1 << 20
 
@@ -86,19 +86,50 @@ def batch_fixed_shapes_fast(
     return Batches(indices, kernel.fixed_shape_ends(sizes, shapes))
 
 
-def stable_order(order: NDArray[np.integer], keys: Optional[NDArray[Any]]) -> NDArray[np.integer]:
-    """``order`` sorted by ``keys[order]``, equal keys staying as they were; linear time for small whole numbers.
+def stable_order(
+    order: NDArray[np.integer], *keys: Optional[NDArray[Any]], is_permutation: bool = False
+) -> NDArray[np.int64]:
+    """``order`` sorted by several keys, equal ones staying as they were; in linear time for small whole numbers.
 
     Args:
-        order: positions in ``keys``, int32 or int64, ``(n,)``.
-        keys: any numbers; ``None`` returns ``order`` unchanged.
+        order: positions in the keys, int32 or int64, ``(n,)``.
+        keys: numbers, the most significant key last; ``None`` is no key.
+        is_permutation: ``order`` holds every position once, which is faster.
     """
-    if keys is None or len(order) == 0:
-        return order
-    keys = np.asarray(keys)
-    top = keys.max() if keys.dtype.kind in "iu" else -1
-    if keys.dtype.kind not in "iu" or keys.min() < 0 or top > LARGEST_COUNTED_KEY:
-        return order[np.argsort(keys[order], kind="stable")]
-    out = np.empty_like(order)
-    kernel.counting_order(np.ascontiguousarray(order), _for_kernel(keys), int(top), out)
-    return out
+    columns = [np.asarray(key) for key in keys if key is not None]
+    if len(order) == 0 or not columns:
+        return order.astype(np.int64, copy=False)
+    tops = [_largest_count(column) for column in columns]
+    if None in tops:
+        for column in columns:
+            order = order[np.argsort(column[order], kind="stable")]
+        return order.astype(np.int64, copy=False)
+    merged, top = _merge_keys(columns, [int(top or 0) for top in tops])
+    for column, largest in zip(merged, top):
+        sorted_order = np.empty(len(order), dtype=np.int64)
+        kernel.counting_order(np.ascontiguousarray(order), _for_kernel(column), largest, is_permutation, sorted_order)
+        order = sorted_order
+    return order.astype(np.int64, copy=False)
+
+
+def _largest_count(key: NDArray[Any]) -> Optional[int]:
+    """The largest value of a key that can be sorted by counting; ``None`` if it cannot."""
+    if key.dtype.kind not in "iu" or key.min() < 0 or key.max() > LARGEST_COUNTED_KEY:
+        return None
+    return int(key.max())
+
+
+def _merge_keys(columns: list[NDArray[Any]], tops: list[int]) -> tuple[list[NDArray[Any]], list[int]]:
+    """Join neighbouring keys into one number where it stays small: each pass over the data is expensive."""
+    merged, limits = [columns[0]], [tops[0]]
+    for column, top in zip(columns[1:], tops[1:]):
+        product = (top + 1) * (limits[-1] + 1) - 1
+        if product > LARGEST_COUNTED_KEY:
+            merged.append(column)
+            limits.append(top)
+            continue
+        joined = column.astype(np.uint16 if product < 2**16 else np.int32)
+        joined *= limits[-1] + 1
+        np.add(joined, merged[-1], out=joined, casting="unsafe")
+        merged[-1], limits[-1] = joined, product
+    return merged, limits

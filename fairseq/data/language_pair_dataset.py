@@ -315,9 +315,8 @@ class LanguagePairDataset(FairseqDataset):
         if self.shuffle:
             np.random.shuffle(order)
         if self.buckets is not None:
-            return stable_order(order, self.bucketed_num_tokens).astype(np.int64)
-        order = stable_order(order, self.tgt_sizes)
-        return stable_order(order, self.src_sizes).astype(np.int64)
+            return stable_order(order, self.bucketed_num_tokens, is_permutation=True)
+        return stable_order(order, self.tgt_sizes, self.src_sizes, is_permutation=True)
 
     @property
     def supports_prefetch(self) -> bool:

@@ -52,8 +52,10 @@ def select_by_sizes(
     indices: NDArray[Any], limits: Sequence[tuple[Sizes, Union[int, float]]]
 ) -> tuple[NDArray[Any], list[int]]:
     """Split ``indices`` into those within all ``(sizes, limit)`` pairs and the list of the others, order kept."""
+    # Looking up every index in random order is the slow part, so leave out limits that nothing breaks.
+    limits = [(sizes, limit) for sizes, limit in limits if len(sizes) and sizes.max() > limit]
     rejected: list[NDArray[Any]] = []
-    for start in range(0, len(indices), CHUNK):
+    for start in range(0, len(indices) if limits else 0, CHUNK):
         rows = indices[start : start + CHUNK]
         over = np.zeros(len(rows), dtype=bool)
         for sizes, limit in limits:
