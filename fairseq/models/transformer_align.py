@@ -13,12 +13,9 @@ from fairseq.models.transformer.transformer_legacy import TransformerModel
 __all__ = ["TransformerAlignModel", "transformer_align", "transformer_wmt_en_de_big_align"]
 
 PRESETS = {
-    "transformer_align": Preset(
-        base=TRANSFORMER_PRESETS["transformer"], alignment_heads=1, alignment_layer=4, full_context_alignment=False
-    ),
-    "transformer_wmt_en_de_big_align": Preset(
-        base=TRANSFORMER_PRESETS["transformer_wmt_en_de_big"], alignment_heads=1, alignment_layer=4
-    ),
+    **TRANSFORMER_PRESETS,
+    "transformer_align": Preset(base="transformer", alignment_heads=1, alignment_layer=4, full_context_alignment=False),
+    "transformer_wmt_en_de_big_align": Preset(base="transformer_wmt_en_de_big", alignment_heads=1, alignment_layer=4),
 }
 
 

@@ -100,8 +100,10 @@ class TransformerConfig(FairseqDataclass):
     )
     dropout: float = option(0.1, "dropout after each block")
     attention_dropout: float = option(0.0, "dropout on attention weights")
-    activation_dropout: float = option(
-        0.0, "dropout after the activation in feed-forward blocks", alias="--relu-dropout"
+    activation_dropout: float = field(
+        default=0.0,
+        # The flag --relu-dropout belongs to the field of that name below; this is a note for readers of the config.
+        metadata={"help": "dropout after the activation in feed-forward blocks", "alias": "--relu-dropout"},
     )
     adaptive_input: bool = False
     encoder: EncDecBaseConfig = field(default_factory=EncDecBaseConfig)
