@@ -68,7 +68,7 @@ def read_line_blocks(
         block_bytes: how much to read at once. Memory is a small multiple of it, or of the longest line.
 
     Yields:
-        ``(text, num_bytes)``: whole lines, with every line end written as ``\n`` (the last line of a file may lack one),
+        ``(text, num_bytes)``: whole lines, with every line end written as ``\n`` (the last line of a file may lack it),
         and how many bytes they take in the file.
 
     Raises:
@@ -114,7 +114,7 @@ def _line_blocks(file: IO[bytes], path: str, start: int, end: int, block_bytes: 
 
 
 def _behind_last_line(block: bytes) -> int:
-    r"""How long the complete lines at the start of a block are. A final ``\r`` may be half of a ``\r\n``: not complete."""
+    r"""How long the complete lines at the start of a block are. A final ``\r`` may be half of a ``\r\n``."""
     return block.rfind(b"\n") + 1 or block.rfind(b"\r", 0, len(block) - 1) + 1
 
 
@@ -124,7 +124,11 @@ def _decode(body: bytes, path: str, position: int) -> str:
     except UnicodeDecodeError as error:
         line = count_lines(path, position + error.start) + 1
         reason = f"{error.reason} ({path}, line {line}: the text must be UTF-8; convert it, for example with iconv)"
-        raise UnicodeDecodeError("utf-8", body[error.start : error.end], 0, error.end - error.start, reason) from None
+        # Positions count from the start of the line, which is what an editor can show.
+        begin = max(body.rfind(b"\n", 0, error.start), body.rfind(b"\r", 0, error.start)) + 1
+        raise UnicodeDecodeError(
+            "utf-8", body[begin : error.end], error.start - begin, error.end - begin, reason
+        ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 

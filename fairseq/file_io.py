@@ -31,7 +31,7 @@ IOPathManager: Any = _load_iopath()
 
 
 class PathManager:
-    """File operations behind one door, so that a path such as ``s3://...`` works where a handler for it is installed."""
+    """File operations behind one door, so that ``s3://...`` and the like work where a handler is installed."""
 
     @staticmethod
     def open(
@@ -114,7 +114,7 @@ class PathManager:
     def copy_from_local(local_path: str, dst_path: str, overwrite: bool = False, **kwargs: Any) -> bool:
         """Copy a local file to a path that may be remote."""
         if IOPathManager:
-            return IOPathManager.copy_from_local(local_path=local_path, dst_path=dst_path, overwrite=overwrite, **kwargs)
+            return IOPathManager.copy_from_local(local_path, dst_path, overwrite=overwrite, **kwargs)
         return PathManager.copy(local_path, dst_path, overwrite=overwrite)
 
     @staticmethod

@@ -99,7 +99,7 @@ class _Outputs:
 
 
 def dataset_dest_prefix(args: Namespace, output_prefix: str, lang: str | None) -> str:
-    """Where a dataset goes, without extension: ``DESTDIR/train.SRC-TGT.LANG``, or ``DESTDIR/train`` for a single text."""
+    """Where a dataset goes, without extension: ``DESTDIR/train.SRC-TGT.LANG``; ``DESTDIR/train`` for a single text."""
     base = os.path.join(args.destdir, output_prefix)
     pair = f"{args.source_lang}-{args.target_lang}"
     if lang is not None:
@@ -145,7 +145,6 @@ class _Run:
         args = self.args
         self._check_options()
         self._check_inputs()
-        self.tokenize = self._tokenizer()
         source, target = self._dictionaries()
         self._save_dictionary(source, args.source_lang)
         if target is not None:
@@ -211,14 +210,14 @@ class _Run:
                 source_path, expected = counts["source"].get(split, (path, number))
                 if number != expected:
                     logger.warning(
-                        "%s has %s lines but %s has %s: from line %s on they have no counterpart, or an earlier line is "
-                        "missing. Mend the texts before training on the %s data.",
-                        source_path, f"{expected:,}", path, f"{number:,}", f"{min(expected, number) + 1:,}", split,
-                    )  # fmt: skip
+                        f"{source_path} has {expected:,} lines but {path} has {number:,}: from line "
+                        f"{min(expected, number) + 1:,} on there are no pairs, and an earlier line may be missing. "
+                        f"Mend the texts before training on the {split} data."
+                    )
 
     # -- dictionaries
 
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self, lang: str | None) -> Any:
         """How lines are split: at white space, after ``--tokenizer`` and ``--bpe`` if they are given."""
         from fairseq.tokenizer import tokenize_line
 
@@ -226,24 +225,23 @@ class _Run:
             return tokenize_line
         from fairseq.data.encoders.pipeline import EncodingTokenizer
 
-        return EncodingTokenizer.from_args(self.args)
+        return EncodingTokenizer.from_args(self.args, lang)
 
     def _dictionaries(self) -> tuple[Any, Any]:
         """Load or build both; the second is ``None`` for a single text."""
         args = self.args
-        source_text = _text_path(args.trainpref or "", args.source_lang)
-        target_text = _text_path(args.trainpref or "", args.target_lang)
+        langs = [args.source_lang, args.target_lang]
         if args.joined_dictionary:
             given = args.srcdict or args.tgtdict
-            texts = [source_text, target_text] if self.has_target else [source_text]
-            joined = self.task.load_dictionary(given) if given else self._build(texts, "src")
+            joined = self.task.load_dictionary(given) if given else self._build(langs[: 1 + self.has_target], "src")
             return joined, joined if self.has_target else None
-        source = self.task.load_dictionary(args.srcdict) if args.srcdict else self._build([source_text], "src")
+        source = self.task.load_dictionary(args.srcdict) if args.srcdict else self._build(langs[:1], "src")
         if not self.has_target:
             return source, None
-        return source, self.task.load_dictionary(args.tgtdict) if args.tgtdict else self._build([target_text], "tgt")
+        return source, self.task.load_dictionary(args.tgtdict) if args.tgtdict else self._build(langs[1:], "tgt")
 
-    def _build(self, texts: list[str], side: str) -> Any:
+    def _build(self, langs: list[str | None], side: str) -> Any:
+        """Count the words of the training texts in these languages."""
         from fairseq.tokenizer import tokenize_line
 
         args = self.args
@@ -252,14 +250,14 @@ class _Run:
             "nwords": getattr(args, f"nwords{side}"),
             "padding_factor": args.padding_factor,
         }
-        texts = sorted(set(texts))
-        if self.tokenize is tokenize_line:
-            return self.task.build_dictionary(texts, workers=args.workers, **limits)
+        texts = {_text_path(args.trainpref, lang): self._tokenizer(lang) for lang in langs}
+        if all(tokenize is tokenize_line for tokenize in texts.values()):
+            return self.task.build_dictionary(list(texts), workers=args.workers, **limits)
         from fairseq.data.dictionary import Dictionary
 
         dictionary = Dictionary()
-        for text in texts:
-            Dictionary.add_file_to_dictionary(text, dictionary, self.tokenize, args.workers)
+        for text, tokenize in texts.items():
+            Dictionary.add_file_to_dictionary(text, dictionary, tokenize, args.workers)
         dictionary.finalize(**limits)
         return dictionary
 
@@ -289,15 +287,15 @@ class _Run:
         pair = f"{name}.{self.args.source_lang}-{self.args.target_lang}"
         path = os.path.join(self.args.destdir, f"{pair}.{lang}" if lang else pair)
         self.outputs.add(path)
-        num_lines = 0
+        tokenize, num_lines = self._tokenizer(lang), 0
         with atomic_open(path, "wb") as out:
             # Reading as text finds bytes that are not UTF-8 now, and not when training begins.
             for block, _ in read_line_blocks(text):
                 lines = split_lines(block)
                 num_lines += len(lines)
-                if self.tokenize is not tokenize_line:
-                    out.writelines((" ".join(self.tokenize(line)) + "\n").encode() for line in lines)
-            if self.tokenize is tokenize_line:
+                if tokenize is not tokenize_line:
+                    out.writelines((" ".join(tokenize(line)) + "\n").encode() for line in lines)
+            if tokenize is tokenize_line:
                 with open(text, "rb") as file:
                     shutil.copyfileobj(file, out, 1 << 20)
         return self._not_empty(text, num_lines)
@@ -311,7 +309,7 @@ class _Run:
         summary = FileBinarizer.multiprocess_dataset(
             text,
             self.args.dataset_impl,
-            VocabularyDatasetBinarizer(dictionary, tokenize=self.tokenize, append_eos=True),
+            VocabularyDatasetBinarizer(dictionary, tokenize=self._tokenizer(lang), append_eos=True),
             prefix,
             vocab_size=len(dictionary),
             num_workers=self.args.workers,
@@ -371,30 +369,39 @@ class _Run:
 
     def _aligned_words(self, source: Any, target: Any) -> Iterator[tuple[int, int]]:
         """Pairs of known words, in the order of the file."""
+        tokenizers = [self._tokenizer(lang) for lang in (self.args.source_lang, self.args.target_lang)]
+        for number, (links, *texts) in enumerate(self._aligned_lines(), start=1):
+            sides = [
+                vocabulary.encode_line(text, line_tokenizer=tokenize, add_if_not_exist=False).tolist()
+                for vocabulary, text, tokenize in zip((source, target), texts, tokenizers, strict=True)
+            ]
+            for link in links.split():
+                try:
+                    # The positions behind the words are the ends of the sentences: not to be linked.
+                    first, second = (side[:-1][int(at)] for side, at in zip(sides, link.split("-"), strict=True))
+                except (ValueError, IndexError):
+                    raise ValueError(
+                        f"{self.args.alignfile}, line {number}: {link!r} does not link words of sentences with "
+                        f"{len(sides[0]) - 1} and {len(sides[1]) - 1} words (expected: source-target, from 0)"
+                    ) from None
+                if first != source.unk() and second != target.unk():
+                    yield first, second
+
+    def _aligned_lines(self) -> Iterator[tuple[str, ...]]:
+        """Lines of ``--alignfile`` with the source's and the target's."""
         from fairseq.file_chunker_utils import Chunker
 
         args = self.args
-        paths = [args.alignfile, _text_path(args.trainpref, args.source_lang), _text_path(args.trainpref, args.target_lang)]
+        languages = (args.source_lang, args.target_lang)
+        paths = [args.alignfile, *(_text_path(args.trainpref, lang) for lang in languages)]
         with contextlib.ExitStack() as files:
             lines = [files.enter_context(Chunker(path, 0, -1)) for path in paths]
-            for number, (links, *texts) in enumerate(zip_longest(*lines), start=1):
-                if None in (links, *texts):
-                    short = paths[[links, *texts].index(None)]
-                    raise ValueError(f"{short} ends before line {number}, unlike {' and '.join(p for p in paths if p != short)}")
-                sides = [
-                    vocabulary.encode_line(text, line_tokenizer=self.tokenize, add_if_not_exist=False, append_eos=True).tolist()
-                    for vocabulary, text in zip((source, target), texts, strict=True)
-                ]
-                for link in links.split():
-                    try:
-                        pair = [side[int(place)] for side, place in zip(sides, link.split("-"), strict=True)]
-                    except (ValueError, IndexError):
-                        raise ValueError(
-                            f"{args.alignfile}, line {number}: {link!r} does not link words of sentences with "
-                            f"{len(sides[0]) - 1} and {len(sides[1]) - 1} words (expected: source-target, from 0)"
-                        ) from None
-                    if pair[0] != source.unk() and pair[1] != target.unk():
-                        yield pair[0], pair[1]
+            for number, row in enumerate(zip_longest(*lines), start=1):
+                if None in row:
+                    short = paths[row.index(None)]
+                    others = " and ".join(path for path in paths if path != short)
+                    raise ValueError(f"{short} ends before line {number}, unlike {others}")
+                yield row
 
 
 def cli_main() -> None:

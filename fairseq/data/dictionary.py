@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from operator import itemgetter
 from typing import IO, Any
 
@@ -282,7 +283,7 @@ class Dictionary:
 
         path = PathManager.get_local_path(filename)
         offsets = find_offsets(path, num_workers)
-        parts = [(path, tokenize, dict.eos_word, *span) for span in zip(offsets, offsets[1:], strict=False)]
+        parts = [(path, tokenize, dict.eos_word, *span) for span in pairwise(offsets)]
         for counts in run_in_parallel(count_words, parts, f"counting {filename}", offsets[-1]):
             # Sorted, so that indices do not depend on the order in which words were met.
             for word, count in sorted(counts.items()):

@@ -75,7 +75,7 @@ class FastaDataset(torch.utils.data.Dataset):
     def _get_file(self) -> IO[bytes]:
         """The file, opened once per thread."""
         if not hasattr(self.threadlocal, "f"):
-            self.threadlocal.f = open(self.fn, "rb")
+            self.threadlocal.f = open(self.fn, "rb")  # noqa: SIM115 - closed with the dataset
         return self.threadlocal.f
 
     def __getitem__(self, idx: int) -> Any:

@@ -1,9 +1,13 @@
-"""Tokenisers and subword segmenters, by name: ``--tokenizer moses``, ``--bpe subword_nmt``.
+"""Tokenizers (``--tokenizer``) and subword encoders (``--bpe``): ``encode(text)`` before a model, ``decode(text)`` after.
 
-Each module wraps one library, imported when an encoder is built.
+Most need a package, which is imported when the encoder is built. Plugins add theirs with ``register_tokenizer`` and
+``register_bpe``; a class needs the two methods, and ``is_beginning_of_word(token)`` if whole words shall be masked.
+
+``pipeline``   both, one after the other, as a tokenizer for preprocessing
+``utils``      which dictionary entries begin a word
 """
 
-from __future__ import annotations
+from typing import Any
 
 from fairseq import registry
 from fairseq._lazy import attach
@@ -15,14 +19,17 @@ __all__ = [
     "build_tokenizer",
     "register_bpe",
     "register_tokenizer",
-    "registry",
 ]
 
-_tokenizers = registry.setup_registry("--tokenizer", default=None)
-_bpes = registry.setup_registry("--bpe", default=None)
-if _tokenizers is None or _bpes is None:
-    raise RuntimeError("the tokenizer and bpe registries were set up by somebody else before fairseq.data.encoders")
-build_tokenizer, register_tokenizer, TOKENIZER_REGISTRY, _ = _tokenizers
-build_bpe, register_bpe, BPE_REGISTRY, _ = _bpes
+
+def _set_up(option: str) -> Any:
+    made = registry.setup_registry(option)
+    if made is None:
+        raise RuntimeError(f"the registry of {option} was set up elsewhere; fairseq.data.encoders owns it")
+    return made
+
+
+build_tokenizer, register_tokenizer, TOKENIZER_REGISTRY, TOKENIZER_DATACLASS_REGISTRY = _set_up("--tokenizer")
+build_bpe, register_bpe, BPE_REGISTRY, BPE_DATACLASS_REGISTRY = _set_up("--bpe")
 
 __getattr__, __dir__ = attach(__name__)

@@ -60,7 +60,7 @@ class HuffmanCodeBuilder:
                     symbol, count = line.split()
                     builder.increment(symbol, int(count))
                 except ValueError:
-                    raise ValueError(f"{filename}, line {number}: expected a word and its count, got {line!r}") from None
+                    raise ValueError(f"{filename}, line {number}: {line!r} is not a word and its count") from None
         return builder
 
     def to_file(self, filename: str, sep: str = "\t") -> None:
@@ -150,7 +150,7 @@ class HuffmanNode:
         Raises:
             ValueError: the bits end within a word.
         """
-        table = {symbol: node for symbol, node in self.code_table().items()}
+        table = self.code_table()
         for symbol in bits.decode({symbol: node.code for symbol, node in table.items()}):
             yield table[symbol]
 
@@ -172,7 +172,7 @@ class HuffmanCoder:
         self.root = root
         self.table = root.code_table()
         self.bos_word, self.pad_word, self.eos_word, self.unk_word = bos, pad, eos, unk
-        self._codes = {symbol: node.code for symbol, node in self.table.items()}
+        self._codes: dict[str, Any] = {symbol: node.code for symbol, node in self.table.items()}
         self._tree: Any = None
 
     @classmethod

@@ -1,7 +1,7 @@
 """The Huffman-coded dataset.
 
-The index is ``HUFFIDX\\0\\0``, version (u64, 1), length of the data file (u64), number of items N (u64), N sizes in tokens
-(i32), N byte offsets (i64), each of the *end* of an item. The code itself is in the ``.vocab`` file.
+The index is ``HUFFIDX\\0\\0``, version (u64, 1), length of the data file (u64), number of items N (u64), N sizes in
+tokens (i32), N byte offsets (i64), each of the *end* of an item. The code itself is in the ``.vocab`` file.
 """
 
 from __future__ import annotations

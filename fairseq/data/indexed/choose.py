@@ -64,7 +64,7 @@ def make_builder(out_file: str, impl: str, vocab_size: int | None = None) -> Any
     if impl == "fasta":
         raise NotImplementedError("fasta files are read, not written; use --dataset-impl mmap")
     if impl == "huffman":
-        raise ValueError("Huffman data needs its code first: use HuffmanCodeBuilder and HuffmanMMapIndexedDatasetBuilder")
+        raise ValueError("Huffman data is written by HuffmanCodeBuilder and HuffmanMMapIndexedDatasetBuilder instead")
     if impl == "raw":
         raise ValueError("raw data is plain text and has no builder: copy the text file")
     return IndexedDatasetBuilder(out_file)

@@ -79,7 +79,7 @@ def dtype_code(dtype: Any) -> int:
         if wanted == np.dtype(known):
             return code
     names = ", ".join(sorted({np.dtype(known).name for known in DTYPES.values()}))
-    raise ValueError(f"data of type {wanted.name} cannot be stored: the format knows {names}. Convert it before adding it.")
+    raise ValueError(f"data of type {wanted.name} cannot be stored; convert it to one of {names}")
 
 
 def dtype_of_code(path: str, code: int) -> np.dtype:
@@ -143,9 +143,7 @@ def array_at(buffer: Any, path: str, dtype: str, count: int, offset: int) -> np.
     """
     itemsize = np.dtype(dtype).itemsize
     if count < 0 or count > (len(buffer) - offset) // itemsize:
-        damaged(
-            path, f"it should hold {count:,} numbers of {itemsize} bytes behind byte {offset}, and ends at {len(buffer):,}"
-        )
+        damaged(path, f"{count:,} numbers of {itemsize} bytes should follow byte {offset}; it ends at {len(buffer):,}")
     return np.frombuffer(buffer, dtype=dtype, count=count, offset=offset)
 
 
@@ -160,7 +158,7 @@ class DataWriter:
     def __init__(self, path: str, dtype: Any) -> None:
         self.path, self.dtype = path, np.dtype(dtype)
         with naming_file(path):
-            self.file = open(path, "wb", buffering=1 << 20)
+            self.file = open(path, "wb", buffering=1 << 20)  # noqa: SIM115 - close() does it
 
     def write(self, values: Any) -> int:
         """Append numbers, converted to the type of the file. Returns how many bytes that took.
@@ -171,11 +169,11 @@ class DataWriter:
         """
         values = np.asarray(values)
         converted = values.astype(self.dtype, copy=False)
-        if converted is not values and values.size and self.dtype.kind in "iu":
-            info = np.iinfo(self.dtype)
-            if not np.can_cast(values.dtype, self.dtype) and not (info.min <= values.min() and values.max() <= info.max):
+        if values.size and self.dtype.kind in "iu" and not np.can_cast(values.dtype, self.dtype):
+            info, least, most = np.iinfo(self.dtype), values.min(), values.max()
+            if least < info.min or most > info.max:
                 raise ValueError(
-                    f"{self.path}: values from {values.min()} to {values.max()} do not fit {self.dtype.name} "
+                    f"{self.path}: values from {least} to {most} do not fit {self.dtype.name} "
                     f"({info.min} to {info.max}). Was the builder made for a smaller vocabulary?"
                 )
         with naming_file(self.path):

@@ -1,7 +1,7 @@
 """The memory-mapped format: opening costs the same for ten sentences and for a billion.
 
-The index is ``MMIDIDX\\0\\0``, version (u64, 1), type code (u8), number of items N (u64), N sizes in tokens (i32), N byte
-offsets into the data file (i64). The data file holds the tokens of all items without separators.
+The index is ``MMIDIDX\\0\\0``, version (u64, 1), type code (u8), number of items N (u64), N sizes in tokens (i32), N
+byte offsets into the data file (i64). The data file holds the tokens of all items without separators.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class MMapIndexedDataset(torch.utils.data.Dataset):
         if offset < 0 or size < 0 or offset + size * self._index.dtype.itemsize > len(self._data):
             damaged(
                 data_file_path(self._path),
-                f"by its index, item {i} has {size:,} tokens at byte {offset:,}, and the file has {len(self._data):,} bytes",
+                f"by its index, item {i} has {size:,} tokens at byte {offset:,} of {len(self._data):,}",
             )
         return offset, size
 

@@ -43,7 +43,7 @@ class IndexedRawTextDataset(FairseqDataset):
 
     def read_data(self, path: str, dictionary: Dictionary) -> None:
         """Read and encode the file."""
-        options = {"append_eos": self.append_eos, "reverse_order": self.reverse_order}
+        options: dict[str, Any] = {"append_eos": self.append_eos, "reverse_order": self.reverse_order}
         for text, _ in read_line_blocks(path):
             lines = split_lines(text)
             self.lines += [line.strip("\n") for line in lines]

@@ -1,8 +1,8 @@
 """The format of the Torch days, read lazily or through a cache.
 
 The index is ``TNTIDX\\0\\0``, version (u64, 1), type code (u64), element size in bytes (u64), number of items N (u64),
-number of sizes S (u64), N + 1 positions in the sizes (i64), N + 1 positions in the data in elements (i64), S sizes (i64).
-By tradition (Lua counts from 1) files hold tokens plus one; ``fix_lua_indexing`` takes it off again.
+number of sizes S (u64), N + 1 positions in the sizes (i64), N + 1 positions in the data in elements (i64), S sizes
+(i64). By tradition (Lua counts from 1) files hold tokens plus one; ``fix_lua_indexing`` takes it off again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class IndexedDataset(FairseqDataset):
     def read_data(self, path: str) -> None:
         """Open the data file."""
         if self.data_file is None:
-            self.data_file = open(data_file_path(path), "rb", buffering=0)
+            self.data_file = open(data_file_path(path), "rb", buffering=0)  # noqa: SIM115 - kept open
 
     def check_index(self, i: int) -> None:
         """Refuse an index outside of ``[0, N)``.
@@ -103,9 +103,7 @@ class IndexedDataset(FairseqDataset):
             count = count * size if size >= 0 else -1
         available = os.path.getsize(name)
         if count < 0 or start < 0 or start + count * np.dtype(self.dtype).itemsize > available:
-            damaged(
-                name, f"by its index, item {i} has the shape {shape.tolist()} at byte {start}, and the file has {available}"
-            )
+            damaged(name, f"by its index, item {i} has the shape {shape.tolist()} at byte {start:,} of {available:,}")
         return shape, count, start
 
     def _read_item(self, i: int) -> np.ndarray:
@@ -197,7 +195,7 @@ class IndexedCachedDataset(IndexedDataset):
     def __getitem__(self, i: int) -> torch.Tensor:
         self.check_index(i)
         if self.cache is None or i not in self.cache_index:
-            raise KeyError(f"{self.path}: item {i} was not prefetched; call prefetch() with all indices that are needed")
+            raise KeyError(f"{self.path}: item {i} was not prefetched; call prefetch() with all indices in use")
         position, shape = self.cache_index[i]
         count = int(np.prod(shape, dtype=np.int64))
         return self._token_tensor(self.cache[position : position + count].reshape(shape))
@@ -252,9 +250,8 @@ class IndexedDatasetBuilder:
         """
         other = IndexedDataset(another_file)
         if other.dtype != self.dtype:
-            raise ValueError(
-                f"{another_file} holds {np.dtype(other.dtype).name} and cannot be appended to {np.dtype(self.dtype).name}"
-            )
+            names = np.dtype(other.dtype).name, np.dtype(self.dtype).name
+            raise ValueError("{} holds {} and cannot be appended to {}".format(another_file, *names))
         self.data_offsets.frombytes((other.data_offsets[1:] + self.data_offsets[-1]).tobytes())
         self.dim_offsets.frombytes((other.dim_offsets[1:] + self.dim_offsets[-1]).tobytes())
         self.sizes.frombytes(other.sizes.tobytes())
