@@ -1,0 +1,145 @@
+"""Second look at a file: parse once with LibCST, run every rule that asked for it in one walk."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Callable, Iterable, Type
+
+from ._cst import MissingLibCST, cst
+from .bindings import collect
+from .context import FileContext, Options
+from .imports import add_imports
+from .model import Finding, Outcome, Rule
+from .scan import is_python
+from .source import Source, UnreadableSource, decode
+
+__all__ = ["rewrite"]
+
+Handler = Callable[..., Any]
+
+
+def rewrite(path: str, data: bytes, rules: Iterable[Type[Rule]], options: Options) -> Outcome:
+    """Run ``rules`` over one file, in their order.
+
+    Args:
+        path: relative to the root.
+        data: content of the file.
+        rules: those that the scan found worth trying.
+        options: settings and what is known of the whole tree.
+    """
+    try:
+        source = decode(data)
+    except UnreadableSource as err:
+        return Outcome(path, problem=str(err))
+    outcome = Outcome(path)
+    try:
+        text = _python(path, source, rules, options, outcome) if is_python(path, data) else _text(
+            path, source, rules, options, outcome
+        )
+        new = source.encode(text)
+    except MissingLibCST:
+        raise
+    except (RecursionError, UnicodeEncodeError) as err:
+        return Outcome(path, problem=f"cannot be rewritten ({type(err).__name__}: {err})")
+    except _Unparsable as err:
+        return Outcome(path, problem=str(err))
+    if source.undeclared and outcome.findings:
+        outcome.findings.append(
+            Finding(
+                path, 1, "source-encoding",
+                "is not UTF-8 and does not say what it is, so Python refuses to import it: save it as UTF-8, or put "
+                "'# -*- coding: latin-1 -*-' into its first line", by_hand=True,
+            )
+        )  # fmt: skip
+    if new != data:
+        outcome.new, outcome.old = new, data
+    else:
+        outcome.helpers = []
+    return outcome
+
+
+class _Unparsable(ValueError):
+    """LibCST refuses the file."""
+
+
+def _text(path: str, source: Source, rules: Iterable[Type[Rule]], options: Options, outcome: Outcome) -> str:
+    text = source.text
+    ctx = FileContext(path, options, {})
+    for rule in rules:
+        text = rule(ctx).rewrite_text(text)
+    outcome.findings = [Finding(path, int(r.node), r.patch, r.message, r.by_hand) for r in ctx.records]
+    return text
+
+
+def _python(path: str, source: Source, rules: Iterable[Type[Rule]], options: Options, outcome: Outcome) -> str:
+    try:
+        module = cst.parse_module(source.text)
+    except (cst.ParserSyntaxError, ValueError) as err:
+        line = getattr(err, "raw_line", 0)
+        raise _Unparsable(f"does not parse as Python 3 (line {line})") from err
+    scopes = collect(module)
+    ctx = FileContext(path, options, scopes, module)
+    active = [rule(ctx) for rule in rules]
+    updated = module.visit(_walker(ctx, active))
+    if not ctx.records:
+        return source.text
+    if module.code != source.text:
+        raise _Unparsable("LibCST does not give this file back unchanged")
+    for rule in active:
+        updated = rule.finish(updated)
+    if ctx.wanted:
+        updated = add_imports(updated, ctx.wanted, ctx.helper_import)
+    outcome.helpers = list(ctx.helpers)
+    outcome.findings = _located(path, module, ctx)
+    return updated.code
+
+
+def _located(path: str, module: Any, ctx: FileContext) -> list[Finding]:
+    """Findings with line numbers; positions cost a walk, so they are worked out only for files that have any."""
+    if not ctx.records:
+        return []
+    from libcst.metadata import MetadataWrapper, PositionProvider
+
+    places = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
+    findings = []
+    for record in ctx.records:
+        place = places.get(record.node)
+        findings.append(Finding(path, place.start.line if place else 1, record.patch, record.message, record.by_hand))
+    return sorted(findings, key=lambda finding: (finding.line, finding.patch))
+
+
+def _walker(ctx: FileContext, rules: list[Rule]) -> Any:
+    visitors: dict[type, list[Handler]] = defaultdict(list)
+    leavers: dict[type, list[Handler]] = defaultdict(list)
+    for rule in rules:
+        for name in dir(rule):
+            kind, _, node_name = name.partition("_")
+            if kind == "visit":
+                visitors[getattr(cst, node_name)].append(getattr(rule, name))
+            elif kind == "leave":
+                leavers[getattr(cst, node_name)].append(getattr(rule, name))
+
+    class Walker(cst.CSTTransformer):
+        def on_visit(self, node: Any) -> bool:
+            ctx.ancestors.append(node)
+            scope = ctx.scopes.get(node)
+            if scope is not None:
+                ctx.scope = scope
+            for handler in visitors.get(type(node), ()):
+                handler(node)
+            return True
+
+        def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+            ctx.ancestors.pop()
+            scope = ctx.scopes.get(original_node)
+            if scope is not None and scope.parent is not None:
+                ctx.scope = scope.parent
+            result = updated_node
+            for handler in leavers.get(type(original_node), ()):
+                result = handler(original_node, result)
+                if type(result) is not type(original_node):
+                    # Another kind of node: the remaining rules would not know it.
+                    break
+            return result
+
+    return Walker()

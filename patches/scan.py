@@ -1,0 +1,261 @@
+"""First look at a file: no LibCST, only Python's own parser and a search for byte strings.
+
+It answers three questions: does the file parse at all, which classes and constants does it define (a dataclass
+default made in one file is judged by a class in another), and which patches are worth the slower second look.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import posixpath
+import warnings
+from dataclasses import dataclass, field
+from typing import Iterable, Mapping, Sequence
+
+from .model import Patch
+from .source import UnreadableSource, decode
+
+__all__ = ["ClassFacts", "Index", "Scan", "build_index", "scan_file", "wanted_patches"]
+
+ENUM_BASES = {"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag"}
+ENUM_FACTORIES = {"ChoiceEnum", "Enum", "IntEnum"}
+MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "OrderedDict", "Counter", "deque"}
+# Classes of the standard library that look like any class and are hashable.
+HASHABLE_CALLS = {
+    "Path", "PurePath", "PosixPath", "PurePosixPath", "Decimal", "Fraction", "UUID", "Lock", "RLock", "Event",
+    "Parameter", "Tensor", "Generator", "Random", "ChoiceEnum", "TypeVar", "NamedTuple",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What decides whether instances of a class can be hashed."""
+
+    name: str
+    bases: tuple[str, ...]
+    dataclass: bool = False
+    sets_hash: bool = False
+    sets_eq: bool = False
+
+
+@dataclass
+class Scan:
+    """Result of the first look at one file; ``problem`` is empty when it parses."""
+
+    path: str
+    problem: str = ""
+    classes: list[ClassFacts] = field(default_factory=list)
+    constants: dict[str, str] = field(default_factory=dict)
+    wanted: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Index:
+    """Which class names and module constants of the tree stand for unhashable objects.
+
+    ``classes``: name -> True (instances unhashable), False (hashable). Names that are both are absent.
+    ``constants``: likewise for names assigned at the top of a module.
+    """
+
+    classes: Mapping[str, bool] = field(default_factory=dict)
+    constants: Mapping[str, bool] = field(default_factory=dict)
+
+
+def last_name(node: ast.expr) -> str:
+    """``c`` of ``a.b.c`` or of ``a.b.c(...)``."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func)
+    if isinstance(node, ast.Subscript):
+        return last_name(node.value)
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def class_facts(node: ast.ClassDef) -> ClassFacts:
+    """Read one class statement."""
+    is_dataclass = hashed = False
+    for decorator in node.decorator_list:
+        if last_name(decorator) != "dataclass":
+            continue
+        is_dataclass = True
+        if isinstance(decorator, ast.Call):
+            on = {k.arg for k in decorator.keywords if isinstance(k.value, ast.Constant) and k.value.value}
+            off = {k.arg for k in decorator.keywords if isinstance(k.value, ast.Constant) and not k.value.value}
+            hashed = bool({"frozen", "unsafe_hash"} & on) or "eq" in off
+    defined = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+    return ClassFacts(
+        name=node.name,
+        bases=tuple(last_name(base) for base in node.bases),
+        dataclass=is_dataclass,
+        sets_hash=hashed or "__hash__" in defined,
+        sets_eq="__eq__" in defined,
+    )
+
+
+def constant_kind(value: ast.expr) -> str:
+    """What a module-level ``NAME = value`` holds: "mutable", "call:<Callee>", "enum" or "other"."""
+    if isinstance(value, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)):
+        return "mutable"
+    if isinstance(value, ast.Call):
+        callee = last_name(value)
+        if callee in ENUM_FACTORIES:
+            return "enum"
+        return "mutable" if callee in MUTABLE_CALLS else f"call:{callee}"
+    return "other"
+
+
+def parse(data: bytes) -> tuple[ast.Module | None, set[str], str]:
+    """Python's verdict: tree, features that only the tokenizer sees ("bad-escape"), problem."""
+    try:
+        source = decode(data)
+    except UnreadableSource as err:
+        return None, set(), str(err)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            tree = ast.parse(source.text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
+            if isinstance(err, SyntaxError):
+                return None, set(), f"does not parse as Python 3 (line {err.lineno}: {err.msg})"
+            return None, set(), f"does not parse as Python 3 ({type(err).__name__}: {err})"
+    bad = any("invalid" in str(warning.message) and "escape" in str(warning.message) for warning in caught)
+    return tree, {"bad-escape"} if bad else set(), ""
+
+
+LITERALS = (ast.JoinedStr, ast.Tuple, ast.UnaryOp)
+
+
+def _features(tree: ast.Module) -> tuple[set[str], list[ClassFacts]]:
+    """What the file uses (see ``Patch.features``), and its classes."""
+    found: set[str] = set()
+    classes = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found.add("." + node.attr)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Compare):
+            if any(isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops):
+                if any(_is_literal(side) for side in (node.left, *node.comparators)):
+                    found.add("is-literal")
+        elif isinstance(node, ast.ClassDef):
+            facts = class_facts(node)
+            classes.append(facts)
+            if facts.dataclass and any(_needs_thought(item.value) for item in node.body if isinstance(item, ast.AnnAssign)):
+                found.add("dataclass-value")
+        elif isinstance(node, ast.keyword) and node.arg == "default" and _needs_thought(node.value):
+            found.add("dataclass-value")
+    return found, classes
+
+
+def _is_literal(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return node.value not in (None, True, False, ...) or isinstance(node.value, (int, float)) and not isinstance(
+            node.value, bool
+        )
+    return isinstance(node, LITERALS)
+
+
+def _needs_thought(value: ast.expr | None) -> bool:
+    """Whether a dataclass default could be an unhashable object."""
+    if value is None or isinstance(value, (ast.Constant, ast.UnaryOp, ast.JoinedStr, ast.Tuple)):
+        return False
+    return not (isinstance(value, ast.Call) and last_name(value) in ("field", "II", "SI"))
+
+
+def wanted_patches(path: str, data: bytes, features: set[str], patches: Iterable[Patch]) -> list[str]:
+    """Ids of the patches whose byte strings and features occur in the file."""
+    name = posixpath.basename(path)
+    wanted = []
+    for patch in patches:
+        if patch.advice:
+            continue
+        if patch.files and not any(fnmatch.fnmatch(name, pattern) for pattern in patch.files):
+            continue
+        if not patch.files and not is_python(path, data):
+            continue
+        if patch.features and not any(_all_in(feature, features) for feature in patch.features):
+            continue
+        if any(_present(token, data) for token in patch.tokens):
+            wanted.append(patch.id)
+    return wanted
+
+
+def _all_in(feature: str | tuple[str, ...], features: set[str]) -> bool:
+    return feature in features if isinstance(feature, str) else features.issuperset(feature)
+
+
+def _present(token: bytes | tuple[bytes, ...], data: bytes) -> bool:
+    return token in data if isinstance(token, bytes) else all(part in data for part in token)
+
+
+def is_python(path: str, data: bytes) -> bool:
+    """Python by name, or a script without a suffix whose first line says so."""
+    if path.endswith((".py", ".pyi")):
+        return True
+    first = data[:80].split(b"\n", 1)[0]
+    return "." not in posixpath.basename(path) and first.startswith(b"#!") and b"python" in first
+
+
+def scan_file(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
+    """First look at one file; ``path`` is relative to the root."""
+    if not is_python(path, data):
+        return Scan(path, wanted=wanted_patches(path, data, set(), patches))
+    tree, seen, problem = parse(data)
+    if tree is None:
+        return Scan(path, problem)
+    features, classes = _features(tree)
+    scan = Scan(path, classes=classes, wanted=wanted_patches(path, data, features | seen, patches))
+    for statement in tree.body:
+        value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        for target in targets:
+            if isinstance(target, ast.Name) and value is not None:
+                scan.constants[target.id] = constant_kind(value)
+    return scan
+
+
+def build_index(scans: Iterable[Scan]) -> Index:
+    """Join the facts of all files; names defined twice with different outcomes are left out."""
+    facts: dict[str, list[ClassFacts]] = {}
+    kinds: dict[str, set[str]] = {}
+    for scan in scans:
+        for item in scan.classes:
+            facts.setdefault(item.name, []).append(item)
+        for name, kind in scan.constants.items():
+            kinds.setdefault(name, set()).add(kind)
+
+    def unhashable(name: str, seen: frozenset[str] = frozenset()) -> bool | None:
+        if name in ENUM_BASES:
+            return False
+        if name in seen or name not in facts:
+            return None
+        verdicts = {verdict(item, seen | {name}) for item in facts[name]}
+        return verdicts.pop() if len(verdicts) == 1 else None
+
+    def verdict(item: ClassFacts, seen: frozenset[str]) -> bool:
+        if item.sets_hash:
+            return False
+        if item.dataclass or item.sets_eq:
+            return True
+        return any(unhashable(base, seen) for base in item.bases)
+
+    classes = {name: value for name in facts if (value := unhashable(name)) is not None}
+    constants = {}
+    for name, found in kinds.items():
+        if len(found) != 1:
+            continue
+        (kind,) = found
+        callee = kind.partition(":")[2]
+        if kind == "mutable" or (callee and classes.get(callee)):
+            constants[name] = True
+        elif kind == "enum":
+            # NAME = ChoiceEnum([...]) is a class; NAME("x") is one of its members.
+            classes.setdefault(name, False)
+            constants[name] = False
+    return Index(classes, constants)
