@@ -337,8 +337,9 @@ class EpochBatchIterator(EpochBatchIterating):
 
     def _loader_for_epoch(self, epoch: int, shuffle: bool, fix_batches_to_gpus: bool, offset: int) -> Any:
         if self.reuse_dataloader and self.dataloader is not None and self.epoch_batch_sampler is not None:
+            # The order of a reused loader stays of the kind it was made with, shuffled or not: runs with --curriculum
+            # are compared number by number with those of earlier releases, where it does.
             sampler = self.epoch_batch_sampler
-            sampler.shuffle = shuffle
             sampler.fix_batches_to_gpus = fix_batches_to_gpus
             sampler.make_batches_for_epoch(epoch, offset)
             if self._follower is not None:
