@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["fused_adamw", "grad_scaler"]
+__all__ = ["distribute", "fsdp", "fused_adamw", "grad_scaler", "local_part"]
 
 # A private operator, though steady since 2.0 (CPU: since 2.4). Without it the callers' multi-tensor code does the job.
 _fused_adamw: Callable[..., Any] | None = getattr(torch, "_fused_adamw_", None)
@@ -65,3 +65,30 @@ def fused_adamw(
 def grad_scaler(device: str, **settings: Any) -> Any:
     """``torch.amp.GradScaler`` for a device type (``"cuda"``, ``"cpu"``)."""
     return torch.amp.GradScaler(device, **settings)
+
+
+def fsdp() -> tuple[Any, Any, Any]:
+    """``(fully_shard, MixedPrecisionPolicy, CPUOffloadPolicy)``: public since 2.6, under a private name before."""
+    try:
+        from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+    except ImportError:
+        from torch.distributed._composable.fsdp import (  # type: ignore[no-redef]
+            CPUOffloadPolicy,
+            MixedPrecisionPolicy,
+            fully_shard,
+        )
+    return fully_shard, MixedPrecisionPolicy, CPUOffloadPolicy
+
+
+def distribute(tensor: Tensor, mesh: Any, placements: Any) -> Any:
+    """A whole tensor as a ``DTensor``; public since 2.5, under a private name before."""
+    try:
+        from torch.distributed.tensor import distribute_tensor
+    except ImportError:
+        from torch.distributed._tensor import distribute_tensor  # type: ignore[no-redef]
+    return distribute_tensor(tensor, mesh, placements)
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """This process's shard of a ``DTensor`` (sharing its memory); any other tensor itself."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq.compat.torch import local_part
+
 __all__ = ["Float32StateOptimizer", "batches_of", "check_ranges", "steps_per_count"]
 
 HALF_DTYPES = (torch.float16, torch.bfloat16)
@@ -111,11 +113,16 @@ class Working:
     """
 
     def __init__(self, batch: list[tuple[Tensor, dict[str, Any]]]) -> None:
-        self._targets = [p for p, _ in batch]
+        self._targets = [local_part(p.detach()) for p, _ in batch]
+        self._states = [state for _, state in batch]
         self._is_half = self._targets[0].dtype in HALF_DTYPES
         dtype = _state_dtype(self._targets[0])
         self.params = [p.to(dtype) for p in self._targets]
-        self.grads = [p.grad.to(dtype) for p in self._targets if p.grad is not None]
+        self.grads = [local_part(p.grad).to(dtype) for p, _ in batch if p.grad is not None]
+
+    def state(self, name: str) -> list[Tensor]:
+        """One state tensor of every member (of sharded parameters: this process's shard)."""
+        return [local_part(state[name]) for state in self._states]
 
     def write_back(self) -> None:
         if self._is_half:

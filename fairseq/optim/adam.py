@@ -117,8 +117,8 @@ class Adam(Float32StateOptimizer):
         beta1, beta2 = group["betas"]
         bias2 = math.sqrt(1 - beta2**t)
         work = Working(batch)
-        first = [state["exp_avg"] for _, state in batch]
-        second = [state["exp_avg_sq"] for _, state in batch]
+        first = work.state("exp_avg")
+        second = work.state("exp_avg_sq")
         amsgrad = group.get("amsgrad", False)
         # torch divides sqrt(v) by sqrt(1 - b2^t) before it adds eps; a larger eps makes that our formula.
         fused = (
@@ -143,7 +143,7 @@ class Adam(Float32StateOptimizer):
             torch._foreach_mul_(second, beta2)
             torch._foreach_addcmul_(second, work.grads, work.grads, value=1 - beta2)
             if amsgrad:
-                largest = [state["max_exp_avg_sq"] for _, state in batch]
+                largest = work.state("max_exp_avg_sq")
                 torch._foreach_maximum_(largest, second)
                 second = largest
             denominators = list(torch._foreach_sqrt(second))

@@ -79,8 +79,8 @@ class Adamax(Float32StateOptimizer):
         if group["bias_correction"]:
             size = size / (1 - beta1 ** steps_per_count(batch))
         work = Working(batch)
-        means = [state["exp_avg"] for _, state in batch]
-        maxima = [state["exp_inf"] for _, state in batch]
+        means = work.state("exp_avg")
+        maxima = work.state("exp_inf")
         torch._foreach_mul_(means, beta1)
         torch._foreach_add_(means, work.grads, alpha=1 - beta1)
         torch._foreach_mul_(maxima, beta2)

@@ -69,7 +69,7 @@ class NAG(Float32StateOptimizer):
             correction = lr / lr_old if lr_old > 0 else lr
             for batch in batches_of(self._begin(group, ["momentum_buffer"], counts_steps=False)):
                 work = Working(batch)
-                buffers = [state["momentum_buffer"] for _, state in batch]
+                buffers = work.state("momentum_buffer")
                 if group["weight_decay"] != 0:
                     torch._foreach_mul_(work.params, 1 - lr * group["weight_decay"])
                 torch._foreach_add_(work.params, buffers, alpha=momentum**2 * correction)

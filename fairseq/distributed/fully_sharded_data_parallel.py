@@ -1,0 +1,212 @@
+"""``--ddp-backend fully_sharded``: parameters, gradients and optimizer state spread over the workers (FSDP2).
+
+A model says which of its layers are units by ``layer = fsdp_wrap(layer)``; inside ``with fsdp_enable_wrap(cfg):`` that
+shards the layer, elsewhere it does nothing. The whole model is wrapped last, by ``FullyShardedDataParallel``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from fairseq.compat.torch import distribute
+from fairseq.compat.torch import fsdp as find_fsdp
+from fairseq.distributed import groups
+
+__all__ = ["DummyProcessGroup", "FullyShardedDataParallel", "fsdp_enable_wrap", "fsdp_wrap", "has_FSDP"]
+
+has_FSDP = dist.is_available()
+FSDP = nn.Module
+
+# Settings that fsdp_wrap uses: set by fsdp_enable_wrap.
+_active: list[dict[str, Any]] = []
+
+
+class DummyProcessGroup:
+    """A group that knows its size and this process's rank, and moves nothing (for code that only asks)."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self._rank = rank
+        self._size = size
+
+    def rank(self) -> int:
+        return self._rank
+
+    def size(self) -> int:
+        return self._size
+
+
+def _settings(cfg: Any) -> dict[str, Any]:
+    """Arguments of ``fully_shard`` for a ``distributed_training`` section.
+
+    Raises:
+        ValueError: CPU offload without ``--memory-efficient-fp16`` while training in float16.
+    """
+    _, precision_policy, offload_policy = find_fsdp()
+    half = None
+    if getattr(cfg, "fp16", False):
+        half = torch.float16
+    elif getattr(cfg, "bf16", False):
+        half = torch.bfloat16
+    settings: dict[str, Any] = {"reshard_after_forward": not getattr(cfg, "no_reshard_after_forward", False)}
+    if half is not None:
+        reduce_dtype = torch.float32 if getattr(cfg, "fp32_reduce_scatter", False) else half
+        settings["mp_policy"] = precision_policy(param_dtype=half, reduce_dtype=reduce_dtype)
+    if getattr(cfg, "cpu_offload", False):
+        if getattr(cfg, "fp16", False) and not getattr(cfg, "memory_efficient_fp16", False):
+            raise ValueError("--cpu-offload requires --memory-efficient-fp16")
+        settings["offload_policy"] = offload_policy()
+    return settings
+
+
+@contextlib.contextmanager
+def fsdp_enable_wrap(cfg: Any) -> Iterator[None]:
+    """Inside, ``fsdp_wrap`` shards.
+
+    Args:
+        cfg: the ``distributed_training`` section.
+
+    Raises:
+        RuntimeError: no process group exists.
+    """
+    if not groups.is_distributed():
+        raise RuntimeError("--ddp-backend fully_sharded needs several processes (or torchrun with one)")
+    _active.append(_settings(cfg))
+    try:
+        yield
+    finally:
+        _active.pop()
+
+
+def fsdp_wrap(module: nn.Module, min_num_params: int | None = None, **kwargs: Any) -> nn.Module:
+    """Make a layer one unit of sharding, where that is switched on; returns the same module.
+
+    Args:
+        min_num_params: leave smaller modules to the unit around them.
+        kwargs: win over the settings of ``fsdp_enable_wrap``.
+    """
+    if not _active:
+        return module
+    num_params = sum(p.numel() for p in module.parameters())
+    if min_num_params is not None and num_params < min_num_params:
+        return module
+    _shard(module, {**_active[-1], **kwargs})
+    return module
+
+
+def _shard(module: nn.Module, settings: dict[str, Any], process_group: Any = None) -> None:
+    fully_shard, _, _ = find_fsdp()
+    fully_shard(module, mesh=_mesh(process_group), **settings)
+
+
+def _mesh(process_group: Any) -> Any:
+    from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+    group = groups.get_data_parallel_group() if process_group is None else process_group
+    kind = groups.device_of(group).type
+    if group is None or groups.get_world_size(group) == groups.get_global_world_size():
+        return init_device_mesh(kind, (groups.get_global_world_size(),))
+    return DeviceMesh.from_group(group, kind)
+
+
+class FullyShardedDataParallel(nn.Module):
+    """A model whose parameters are spread over the workers.
+
+    Args:
+        module: the model; it is changed in place.
+        process_group: the workers; those that see different data by default.
+        use_sharded_state: ``state_dict`` gives each worker its own shards instead of whole tensors.
+        cfg: the ``distributed_training`` section, for precision, offloading and resharding.
+        kwargs: arguments of ``torch.distributed.fsdp.fully_shard``.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        process_group: Any = None,
+        use_sharded_state: bool = False,
+        cfg: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.use_sharded_state = use_sharded_state
+        _shard(module, {**(_settings(cfg) if cfg is not None else {}), **kwargs}, process_group)
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+    @property
+    def unwrapped_module(self) -> nn.Module:
+        """The model."""
+        return self.module
+
+    @contextlib.contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Inside, backward passes add up gradients without exchanging them."""
+        self.module.set_requires_gradient_sync(False)  # type: ignore[operator]
+        try:
+            yield
+        finally:
+            self.module.set_requires_gradient_sync(True)  # type: ignore[operator]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def state_dict(self, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:  # type: ignore[override]
+        """The model's state, without any prefix of ours.
+
+        Whole tensors on every worker (a collective call), or with ``use_sharded_state`` this worker's shards as plain
+        tensors.
+        """
+        state = self.module.state_dict(destination=destination, prefix=prefix, keep_vars=keep_vars)
+        for key, value in state.items():
+            if hasattr(value, "full_tensor"):
+                state[key] = value.to_local() if self.use_sharded_state else value.full_tensor()
+        return state
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, model_cfg: Any = None) -> Any:  # type: ignore[override]
+        """Load whole tensors, which every worker must have, or with ``use_sharded_state`` this worker's shards.
+
+        Raises:
+            RuntimeError: missing or unexpected names (with ``strict``), or a shard of another size (a checkpoint of
+                another number of workers; consolidate it first).
+        """
+        if hasattr(self.module, "upgrade_state_dict"):
+            self.module.upgrade_state_dict(state_dict)  # type: ignore[operator]
+        own = self.module.state_dict()
+        unexpected = [key for key in state_dict if key not in own]
+        missing = [key for key in own if key not in state_dict]
+        if strict and (unexpected or missing):
+            raise RuntimeError(f"state_dict does not match: missing {missing}, unexpected {unexpected}")
+        for key, value in state_dict.items():
+            if key in own:
+                _copy_into(own[key], value, self.use_sharded_state, key)
+        return nn.modules.module._IncompatibleKeys(missing, unexpected)
+
+
+@torch.no_grad()
+def _copy_into(target: Tensor, value: Tensor, is_shard: bool, name: str) -> None:
+    """Write a whole tensor, or a shard, into a parameter that may be sharded."""
+    if not hasattr(target, "to_local"):
+        target.copy_(value)
+        return
+    local = target.to_local()
+    if is_shard:
+        if local.shape != value.shape:
+            raise RuntimeError(
+                f"the saved shard of {name} has shape {tuple(value.shape)}, this worker holds {tuple(local.shape)}; "
+                "the number of workers has changed: load a consolidated checkpoint"
+            )
+        local.copy_(value)
+        return
+    whole = value.to(device=local.device, dtype=target.dtype)
+    local.copy_(distribute(whole, target.device_mesh, target.placements).to_local())  # type: ignore[attr-defined]

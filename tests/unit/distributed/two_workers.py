@@ -1,0 +1,116 @@
+"""What the worker processes of the distributed tests do. Kept importable: children are started afresh."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from fairseq.distributed import utils as dist_utils
+
+
+def tiny_model():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 4))
+
+
+def batch(rank, step):
+    generator = torch.Generator().manual_seed(100 * step + rank)
+    return torch.randn(3, 6, generator=generator)
+
+
+def write(folder, name, value):
+    Path(folder, f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+
+
+def collectives(cfg, folder):
+    rank, group = dist_utils.get_global_rank(), dist_utils.get_global_group()
+    sent = {"object": {"w": torch.ones(2), "n": [1, (2, "x")]}, "tensors": [torch.arange(3)]}
+    if rank != 0:
+        sent = dict.fromkeys(sent)
+    seen = {
+        "sum": dist_utils.all_reduce(torch.tensor([1.0 + rank]), group).tolist(),
+        "max": dist_utils.all_reduce(torch.tensor([1.0 + rank]), group, op="max").tolist(),
+        "list": dist_utils.all_gather_list({"rank": rank, "x": torch.tensor([rank], dtype=torch.float16)}, group),
+        "dict": dist_utils.all_reduce_dict({"a": 1, "b": torch.tensor([1.0, rank])}, torch.device("cpu"), group),
+        "gather": dist_utils.all_gather(torch.tensor([rank]), group, return_tensor=True).tolist(),
+        "exchange": dist_utils.all_to_all(torch.arange(4) + 10 * rank, group).tolist(),
+        "object": dist_utils.broadcast_object(
+            {"w": torch.ones(2), "n": [1, (2, "x")]} if rank == 0 else None, 0, group
+        ),
+        "tensors": [
+            t.tolist() for t in dist_utils.broadcast_tensors([torch.arange(3)] if rank == 0 else None, 0, group)
+        ],
+        "size": dist_utils.get_data_parallel_world_size(),
+    }
+    seen["list"] = [[part["rank"], part["x"].tolist(), str(part["x"].dtype)] for part in seen["list"]]
+    seen["dict"] = {key: value.tolist() for key, value in seen["dict"].items()}
+    seen["object"] = [seen["object"]["w"].tolist(), seen["object"]["n"]]
+    try:
+        dist_utils.all_gather_list("x" * (100 if rank == 0 else 1), group, max_size=50)
+    except ValueError as error:
+        seen["too large"] = str(error)
+    write(folder, f"collectives{rank}", seen)
+    gradients(cfg, folder)
+
+
+def train(wrapped, params, rank, steps=3):
+    from fairseq.optim.adam import Adam
+
+    optimizer = Adam(params, lr=0.01, weight_decay=0.1)
+    for step in range(steps):
+        optimizer.zero_grad()
+        wrapped(batch(rank, step)).square().sum().backward()
+        if hasattr(wrapped, "all_reduce_grads"):
+            wrapped.all_reduce_grads()
+        optimizer.step()
+    return optimizer
+
+
+def gradients(cfg, folder):
+    from fairseq.distributed import FullyShardedDataParallel, LegacyDistributedDataParallel, ModuleProxyWrapper
+
+    rank, group = dist_utils.get_global_rank(), dist_utils.get_global_group()
+    result = {}
+    model = tiny_model()
+    legacy = ModuleProxyWrapper(LegacyDistributedDataParallel(model, group, buffer_size=50))
+    train(legacy, legacy.parameters(), rank)
+    result["legacy"] = [value.flatten().tolist() for value in legacy.state_dict().values()]
+    sharded = FullyShardedDataParallel(tiny_model(), group)
+    train(sharded, sharded.parameters(), rank)
+    whole = sharded.state_dict()
+    result["sharded"] = [value.flatten().tolist() for value in whole.values()]
+    other = FullyShardedDataParallel(tiny_model(), group)
+    other.load_state_dict(whole)
+    result["reloaded"] = [value.flatten().tolist() for value in other.state_dict().values()]
+    result["keys"] = list(whole)
+    result["norm"] = float(norm_of(sharded, rank))
+    write(folder, f"gradients{rank}", result)
+
+
+def norm_of(model, rank):
+    from fairseq.utils import clip_grad_norm_
+
+    model.zero_grad()
+    model(batch(rank, 9)).square().sum().backward()
+    norm = clip_grad_norm_(model.parameters(), 0.5)
+    again = clip_grad_norm_(model.parameters(), 0.0)
+    return norm if abs(float(again) - 0.5) < 1e-3 else -1
+
+
+def die(cfg, folder):
+    if dist_utils.get_global_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.all_reduce(torch.ones(1))
+    time.sleep(60)
+
+
+def complain(cfg, folder):
+    if dist_utils.get_global_rank() == 1:
+        raise ValueError("the plugin is broken")
+    dist.all_reduce(torch.ones(1))
+    time.sleep(60)
