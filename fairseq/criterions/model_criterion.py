@@ -19,7 +19,7 @@ class ModelCriterionConfig(FairseqDataclass):
     """Options of ``--criterion model``."""
 
     loss_weights: Dict[str, float] = field(
-        default_factory=dict, metadata={"help": "weight of each loss of the model, by name; 1 for those not listed"}
+        default_factory=dict, metadata={"help": "weight of each loss of the model, by name; all are 1 if none is given"}
     )
     log_keys: List[str] = field(default_factory=list, metadata={"help": "further entries of the model's output to log"})
     can_sum: bool = True
@@ -34,7 +34,7 @@ class ModelCriterion(FairseqCriterion):
 
     Args:
         task: the running task.
-        loss_weights: name -> weight; a loss with weight 0 is left out.
+        loss_weights: name -> weight for every loss; one with weight 0 is left out. Empty: all have weight 1.
         log_keys: entries of the output to log; those that are vectors are logged item by item.
         can_sum: whether workers may add up their logging outputs.
     """
@@ -52,14 +52,12 @@ class ModelCriterion(FairseqCriterion):
         self.can_sum = can_sum
 
     def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
-        """Return ``(loss, sample_size, logging_output)``; without ``reduce`` the loss keeps the model's shape."""
+        """Return ``(loss, sample_size, logging_output)``; losses are summed whatever ``reduce`` says."""
         net_output = model(**sample["net_input"])
         losses = self._weighted_losses(model, net_output, sample)
         parts = list(losses.values())
         loss = sum(parts[1:], parts[0])
         sample_size = net_output["sample_size"] if "sample_size" in net_output else loss.numel()
-        if reduce and loss.numel() > 1:
-            loss = loss.sum()
         logging_output: Dict[str, Any] = {
             "loss": loss.data,
             "ntokens": sample_size,
@@ -70,7 +68,7 @@ class ModelCriterion(FairseqCriterion):
         for key in self.log_keys:
             logging_output.update(_loggable(key, net_output[key] if key in net_output else None))
         if len(losses) > 1:
-            logging_output.update({f"loss_{name}": part.detach().sum() for name, part in losses.items()})
+            logging_output.update({f"loss_{name}": part.detach() for name, part in losses.items()})
         if "logs" in net_output:
             logging_output.update(net_output["logs"])
         return loss, sample_size, logging_output
@@ -85,9 +83,14 @@ class ModelCriterion(FairseqCriterion):
                 "Could not retrieve losses: --criterion model needs a model with get_losses, or one that returns a "
                 f"dictionary with an entry 'losses'; {type(model).__name__} returned {type(net_output).__name__}"
             )
+        if self.loss_weights and not set(losses) <= set(self.loss_weights):
+            unknown = ", ".join(sorted(set(losses) - set(self.loss_weights)))
+            raise KeyError(f"--loss-weights gives no weight for {unknown}; list every loss of the model, or none")
         weights = {name: self.loss_weights.get(name, 1.0) for name in losses}
         weighted = {
-            name: weights[name] * losses[name].float() for name in losses if _counts(losses[name], weights[name])
+            name: weights[name] * loss.float().sum()
+            for name, loss in losses.items()
+            if loss is not None and weights[name] != 0
         }
         if not weighted:
             raise ValueError(f"no loss is left: the model has {sorted(losses)}, weights are {dict(self.loss_weights)}")
@@ -105,6 +108,7 @@ class ModelCriterion(FairseqCriterion):
         metrics.log_scalar("loss", total("loss") / sample_size, sample_size, round=3)
         metrics.log_scalar("ntokens", total("ntokens"))
         metrics.log_scalar("nsentences", total("nsentences"))
+        metrics.log_scalar("sample_size", sample_size)
         for key in logging_outputs[0]:
             if key in _COUNTS or key.startswith("_"):
                 continue
@@ -116,10 +120,6 @@ class ModelCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed(self) -> bool:  # type: ignore[override]
         """As ``--can-sum`` says."""
         return self.can_sum
-
-
-def _counts(loss: Optional[Tensor], weight: float) -> bool:
-    return loss is not None and weight != 0
 
 
 def _loggable(key: str, value: Any) -> Dict[str, Any]:

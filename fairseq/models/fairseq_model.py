@@ -242,13 +242,17 @@ _BASE_FAST = BaseFairseqModel.make_generation_fast_
 
 
 def _remove_weight_norm(module: nn.Module) -> None:
-    """Fold weight normalisation of this module (not of its children), of either of torch's two kinds."""
+    """Fold weight normalisation of this module (not of its children), of fairseq's or torch's making."""
     from torch.nn.utils import parametrize
-    from torch.nn.utils.weight_norm import WeightNorm
+
+    from fairseq.modules.weight_norm import WeightNorm, remove_weight_norm
 
     for key, hook in list(module._forward_pre_hooks.items()):
         if isinstance(hook, WeightNorm):
-            hook.remove(module)
+            remove_weight_norm(module, hook.name)
+        elif type(hook).__name__ == "WeightNorm":
+            # torch's own, of the older kind
+            hook.remove(module)  # type: ignore[attr-defined]
             del module._forward_pre_hooks[key]
     if parametrize.is_parametrized(module):
         for name, chain in list(module.parametrizations.items()):  # type: ignore[union-attr, operator]
