@@ -1,5 +1,6 @@
 """What patched code needs at run time; standard library only, torch is imported when a file is read."""
 
+import collections.abc
 import dataclasses
 import enum
 import importlib
@@ -11,10 +12,14 @@ import types
 import typing
 
 __all__ = [
+    "TOKENIZERS",
     "allow",
+    "compute_bleu",
+    "device",
     "field_default",
     "fork_context",
     "load_source",
+    "required",
     "resource_filename",
     "safe_load",
     "strtobool",
@@ -23,6 +28,8 @@ __all__ = [
 
 PACKAGE = __name__.rpartition(".")[0] or "fairseq"
 
+# Marks an option of an optimizer that has no default.
+required = type("_Required", (), {"__repr__": lambda self: "<required parameter>"})()
 # Everything fairseq has ever written into a checkpoint besides tensors. None of it runs code when it is made.
 ALLOWED = {
     "argparse": {"Namespace"},
@@ -222,11 +229,57 @@ def type_text(annotation):
     return "typing.Union[%s]" % ", ".join(names)
 
 
+def device():
+    """Where tensors of the running process live."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _type_name(annotation):
     if not isinstance(annotation, type) or getattr(annotation, "__args__", None):
         return type_text(annotation)
     home = annotation.__module__
     return annotation.__qualname__ if home == "builtins" else "%s.%s" % (home, annotation.__qualname__)
+
+
+class _Tokenizers(collections.abc.Mapping):
+    """Name -> class of sacrebleu's tokenizers, which became text in its version 2."""
+
+    def _table(self):
+        try:
+            return importlib.import_module("sacrebleu.metrics").BLEU.TOKENIZERS
+        except AttributeError:
+            return importlib.import_module("sacrebleu.tokenizers").TOKENIZERS
+
+    def __getitem__(self, name):
+        entry = self._table()[name]
+        if not isinstance(entry, str):
+            return entry
+        module, _, attribute = entry.rpartition(".")
+        return getattr(importlib.import_module("sacrebleu.tokenizers." + module), attribute)
+
+    def __iter__(self):
+        return iter(self._table())
+
+    def __len__(self):
+        return len(self._table())
+
+
+TOKENIZERS = _Tokenizers()
+
+
+def compute_bleu(correct, total, sys_len, ref_len, smooth_method="none", smooth_value=None, effective_order=False):
+    """BLEU from counts, wherever the installed sacrebleu keeps it."""
+    sacrebleu = importlib.import_module("sacrebleu")
+    if hasattr(sacrebleu, "compute_bleu"):
+        function = sacrebleu.compute_bleu
+    else:
+        function = importlib.import_module("sacrebleu.metrics").BLEU.compute_bleu
+    return function(
+        correct, total, sys_len, ref_len, smooth_method=smooth_method, smooth_value=smooth_value,
+        effective_order=effective_order,
+    )  # fmt: skip
 
 
 def fork_context(num_workers=1):

@@ -60,12 +60,27 @@ class Rename(Rule):
             if not isinstance(local, cst.Name) or not isinstance(alias.name, cst.Name):
                 continue
             name = self.meant(local)
-            if name is not None and name.rpartition(".")[2] == alias.name.value:
-                gone.add(alias.name.value)
+            if name is None or name.rpartition(".")[2] != alias.name.value:
+                continue
+            gone.add(alias.name.value)
+            if self._moves(local):
+                module, _, attribute = self.names[name].partition(":")
+                if module == "@helper":
+                    self.ctx.use_helper(attribute)
+                    module = self.ctx.helper_import
+                self.ctx.wanted[(module, attribute)] = local.value
         if not gone:
             return updated
-        self.hit(original, f"{', '.join(sorted(gone))} is no longer imported")
+        self.hit(original, f"{', '.join(sorted(gone))} is no longer imported from here")
         return without_names(updated, gone)
+
+    def _moves(self, local: Any) -> bool:
+        """Whether the import of a name is put elsewhere, so that its uses can stay as they are."""
+        name = self.meant(local)
+        if name is None or self.ctx.scope.holder(local.value) is not self.ctx.top:
+            return False
+        _, colon, attribute = self.names[name].partition(":")
+        return bool(colon and attribute)
 
     def meant(self, original: Any) -> str | None:
         """The table's name for ``original``, or None; candidates of try/except imports must all be in the table."""
@@ -88,7 +103,7 @@ class Rename(Rule):
             isinstance(parent, (cst.Arg,)) and parent.keyword is original
         ):
             return updated
-        return self._replace(original, updated)
+        return updated if self._moves(original) else self._replace(original, updated)
 
     def _replace(self, original: Any, updated: Any) -> Any:
         name = self.meant(original)

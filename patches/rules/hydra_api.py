@@ -60,10 +60,11 @@ def run(cfg):
     return cfg
 """,
         after="""\
+from hydra import initialize, compose
 import hydra
 
-with hydra.initialize(config_path="config", version_base="1.1"):
-    cfg = hydra.compose("config", overrides=[])
+with initialize(config_path="config", version_base="1.1"):
+    cfg = compose("config", overrides=[])
 
 
 @hydra.main(config_path="config", config_name="config", version_base="1.1")
