@@ -121,7 +121,7 @@ class SingleHeadAttention(nn.Module):
             use_scalar_bias: add an entry with score 0 and value 0 before the keys.
 
         Returns:
-            ``((tgt_len, batch, out), weights (batch * heads, tgt_len, keys))``.
+            ``((tgt_len, batch, out), weights (batch, tgt_len, keys))``, the weights averaged over heads.
         """
         if mask_future_timesteps and query.size() != key.size():
             raise AssertionError("mask_future_timesteps only applies to self-attention: query and key differ in shape")
@@ -143,7 +143,7 @@ class SingleHeadAttention(nn.Module):
             scores, value = scalar_bias(scores, 2), scalar_bias(value, 1)
         weights = self.dropout_module(F.softmax(scores, dim=-1))
         context = torch.bmm(weights, value).transpose(0, 1).reshape(tgt_len, batch, -1)
-        return self.out_proj(context), weights
+        return self.out_proj(context), weights.view(batch, heads, tgt_len, -1).mean(dim=1)
 
     def _split(self, x: Tensor, rows: int) -> Tensor:
         """``(time, batch, heads * head_dim)`` to ``(batch * heads, time, head_dim)``."""

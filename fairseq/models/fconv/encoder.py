@@ -21,12 +21,12 @@ __all__ = ["FConvEncoder", "same_length_conv"]
 _HALF = math.sqrt(0.5)
 
 
-def same_length_conv(conv: nn.Module, x: Tensor) -> Tensor:
+def same_length_conv(conv: Any, x: Tensor) -> Tensor:
     """Convolve ``(T, B, C)`` and keep ``T`` steps. With an even kernel the extra step of padding is at the end."""
-    width = conv.kernel_size[0]  # type: ignore[index, union-attr]
-    missing = width - 1 - 2 * conv.padding[0]  # type: ignore[index, union-attr, operator]
+    width, padding = conv.kernel_size[0], conv.padding[0]
+    missing = width - 1 - 2 * padding
     if missing > 0:
-        left = (width - 1) // 2 - conv.padding[0]  # type: ignore[index, union-attr, operator]
+        left = (width - 1) // 2 - padding
         x = F.pad(x, (0, 0, 0, 0, left, missing - left))
     return conv(x)
 

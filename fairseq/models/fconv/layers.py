@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -21,9 +21,13 @@ __all__ = [
     "LinearizedConv1d",
     "PositionalEmbedding",
     "attention_per_layer",
+    "draw_convolution",
+    "draw_linear",
     "extend_conv_spec",
     "read_layers",
 ]
+
+Convolution = TypeVar("Convolution", bound=TimeFirstConvolution)
 
 
 def extend_conv_spec(convolutions: Sequence[tuple[int, ...]]) -> tuple[tuple[int, int, int], ...]:
@@ -85,31 +89,38 @@ def PositionalEmbedding(num_embeddings: int, embedding_dim: int, padding_idx: in
     return module
 
 
-def Linear(in_features: int, out_features: int, dropout: float = 0.0) -> nn.Linear:
-    """A weight-normalised projection of an input with ``dropout``."""
-    module = nn.Linear(in_features, out_features)
-    nn.init.normal_(module.weight, mean=0, std=math.sqrt((1 - dropout) / in_features))
+def draw_linear(module: nn.Linear, dropout: float = 0.0) -> nn.Linear:
+    """Initialise a projection of an input with ``dropout``."""
+    nn.init.normal_(module.weight, mean=0, std=math.sqrt((1 - dropout) / module.in_features))
     nn.init.constant_(module.bias, 0)
-    return weight_norm(module)
+    return module
 
 
-def _normalize_convolution(module: TimeFirstConvolution, dropout: float) -> Any:
-    # A gated linear unit follows: it passes a quarter of the variance.
+def draw_convolution(module: Convolution, dropout: float = 0.0) -> Convolution:
+    """Initialise a convolution of an input with ``dropout``, before a gated linear unit."""
+    # The unit passes a quarter of the variance.
     fan_in = module.kernel_size[0] * module.in_channels
     nn.init.normal_(module.weight, mean=0, std=math.sqrt(4 * (1 - dropout) / fan_in))
     nn.init.constant_(module.bias, 0)
-    return weight_norm(module, dim=2)
+    return module
+
+
+def Linear(in_features: int, out_features: int, dropout: float = 0.0) -> nn.Linear:
+    """A weight-normalised projection of an input with ``dropout``."""
+    return weight_norm(draw_linear(nn.Linear(in_features, out_features), dropout))
 
 
 def LinearizedConv1d(
     in_channels: int, out_channels: int, kernel_size: int, dropout: float = 0.0, **kwargs: Any
 ) -> LinearizedConvolution:
     """A weight-normalised causal convolution of an input with ``dropout``."""
-    return _normalize_convolution(LinearizedConvolution(in_channels, out_channels, kernel_size, **kwargs), dropout)
+    module = LinearizedConvolution(in_channels, out_channels, kernel_size, **kwargs)
+    return weight_norm(draw_convolution(module, dropout), dim=2)
 
 
 def ConvTBC(
     in_channels: int, out_channels: int, kernel_size: int, dropout: float = 0.0, **kwargs: Any
 ) -> TimeFirstConvolution:
     """A weight-normalised convolution of an input with ``dropout``."""
-    return _normalize_convolution(TimeFirstConvolution(in_channels, out_channels, kernel_size, **kwargs), dropout)
+    module = TimeFirstConvolution(in_channels, out_channels, kernel_size, **kwargs)
+    return weight_norm(draw_convolution(module, dropout), dim=2)
