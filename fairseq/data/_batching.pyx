@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 
 import numpy as np
 
+KERNEL_VERSION = 1
+
 ctypedef fused integer:
     uint16_t
     int32_t

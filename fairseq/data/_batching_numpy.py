@@ -8,7 +8,10 @@ operations over a window of sentences.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["batch_ends", "counting_order", "fixed_shape_ends"]
+__all__ = ["KERNEL_VERSION", "batch_ends", "counting_order", "fixed_shape_ends"]
+
+# Raised with every change of a signature or a result: a compiled module of another version is not used.
+KERNEL_VERSION = 1
 
 FIRST_WINDOW = 64
 

@@ -10,27 +10,18 @@ from typing import Any, Optional
 import numpy as np
 from numpy.typing import NDArray
 
+from fairseq.data import _batching_numpy
 from fairseq.data.batches import Batches
+from fairseq.data.kernels import compiled_or, for_kernel
 
-try:
-    from fairseq.data import _batching as kernel
-except ImportError:
-    from fairseq.data import _batching_numpy as kernel
+kernel = compiled_or("_batching", _batching_numpy)
 
 __all__ = ["batch_by_size_fn", "batch_by_size_vec", "batch_fixed_shapes_fast", "is_compiled", "stable_order"]
 
-is_compiled = kernel.__name__.endswith("._batching")
+is_compiled = kernel is not _batching_numpy
 
-KERNEL_DTYPES = tuple(np.dtype(name) for name in ("uint16", "int32", "int64"))
 # A count per key value is kept while sorting: 8 MB of them at most.
 LARGEST_COUNTED_KEY = 1 << 20
-
-
-def _for_kernel(values: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers, contiguous and in one of the integer types that the kernels take."""
-    if values.dtype not in KERNEL_DTYPES:
-        values = values.astype(np.int64)
-    return np.ascontiguousarray(values)
 
 
 def batch_by_size_vec(
@@ -57,7 +48,7 @@ def batch_by_size_vec(
     """
     if len(indices) == 0:
         return []
-    sizes = _for_kernel(num_tokens_vec)
+    sizes = for_kernel(num_tokens_vec)
     if max_tokens > 0 and int(sizes.max()) > max_tokens:
         raise AssertionError(f"Sentences lengths should not exceed max_tokens={max_tokens}")
     return Batches(indices, kernel.batch_ends(sizes, max_tokens, max_sentences, max(1, bsz_mult)))
@@ -107,7 +98,7 @@ def stable_order(
     merged, top = _merge_keys(columns, [int(top or 0) for top in tops])
     for column, largest in zip(merged, top):
         sorted_order = np.empty(len(order), dtype=np.int64)
-        kernel.counting_order(np.ascontiguousarray(order), _for_kernel(column), largest, is_permutation, sorted_order)
+        kernel.counting_order(np.ascontiguousarray(order), for_kernel(column), largest, is_permutation, sorted_order)
         order = sorted_order
     return order.astype(np.int64, copy=False)
 
