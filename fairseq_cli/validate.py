@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -49,6 +50,8 @@ def main(cfg: Any, override_args: Any = None) -> None:
         torch.cuda.set_device(cfg.distributed_training.device_id)
 
     overrides = dict(vars(override_args)) if override_args is not None else {}
+    if overrides.get("data", "") is None:
+        del overrides["data"]
     overrides.update(parse_literal(getattr(cfg.common_eval, "model_overrides", None) or "{}"))
     logger.info("loading model(s) from %s", cfg.common_eval.path)
     models, saved_cfg, task = checkpoint_utils.load_model_ensemble_and_task(
@@ -153,6 +156,12 @@ def _valid_output(
     return output
 
 
+def _accept_data_folder(parser: argparse.ArgumentParser) -> None:
+    """Without ``--task`` the checkpoint says which task it is; the folder may be given all the same."""
+    if not any(action.dest == "data" for action in parser._actions):
+        parser.add_argument("data", nargs="?", help="data folder; the checkpoint's own if not given")
+
+
 def cli_main() -> None:
     """Read the command line and validate.
 
@@ -164,8 +173,9 @@ def cli_main() -> None:
     from fairseq.distributed import utils as distributed_utils
 
     setup_logging(stream=sys.stdout)
-    args = options.parse_args_and_arch(options.get_validation_parser())
-    given = options.parse_args_and_arch(options.get_validation_parser(), suppress_defaults=True)
+    modify = _accept_data_folder if not any(word.partition("=")[0] == "--task" for word in sys.argv[1:]) else None
+    args = options.parse_args_and_arch(options.get_validation_parser(), modify_parser=modify)
+    given = options.parse_args_and_arch(options.get_validation_parser(), suppress_defaults=True, modify_parser=modify)
     distributed_utils.call_main(convert_namespace_to_omegaconf(args), main, override_args=given)
 
 

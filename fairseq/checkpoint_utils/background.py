@@ -20,7 +20,7 @@ from fairseq.serialization.write import replacing
 
 __all__ = ["WRITER", "BackgroundWriter"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("fairseq.checkpoint_utils")
 
 
 class BackgroundWriter:

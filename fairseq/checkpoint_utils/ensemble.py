@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_model_ensemble", "load_model_ensemble_and_task", "load_model_ensemble_and_task_from_hf_hub"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("fairseq.checkpoint_utils")
 
 
 def load_model_ensemble(

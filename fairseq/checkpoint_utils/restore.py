@@ -13,7 +13,7 @@ from fairseq.utils.literals import parse_literal
 
 __all__ = ["load_checkpoint"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("fairseq.checkpoint_utils")
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"
 

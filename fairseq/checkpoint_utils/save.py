@@ -14,7 +14,7 @@ from fairseq.serialization.write import copy_file, write_checkpoint
 
 __all__ = ["save_checkpoint", "torch_persistent_save", "verify_checkpoint_directory"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("fairseq.checkpoint_utils")
 
 
 def save_checkpoint(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> str | None:

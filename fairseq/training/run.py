@@ -109,12 +109,12 @@ def _load_validation_data(cfg: Any, task: Any) -> None:
     from fairseq.data import data_utils
 
     # Training data comes later: a checkpoint decides which epoch of it.
-    data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
     if cfg.dataset.combine_valid_subsets:
         task.load_dataset("valid", combine=True, epoch=1)
-        return
-    for subset in cfg.dataset.valid_subset.split(","):
-        task.load_dataset(subset, combine=False, epoch=1)
+    else:
+        for subset in cfg.dataset.valid_subset.split(","):
+            task.load_dataset(subset, combine=False, epoch=1)
+    data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
 
 
 def _try_validation_data(cfg: Any, trainer: Any) -> None:
