@@ -305,7 +305,7 @@ class omegaconf_no_object_check:
         internals.is_primitive_type_annotation = lambda _: True  # type: ignore[assignment]
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, type: Any, value: Any, traceback: Any) -> None:
         import omegaconf._utils as internals
 
         internals.is_primitive_type_annotation = self._saved
