@@ -118,23 +118,17 @@ class FullyShardedDataParallel(nn.Module):
     """A model whose parameters are spread over the workers.
 
     Args:
-        module: the model; it is changed in place.
-        process_group: the workers; those that see different data by default.
+        args: the model, which is changed in place; then the workers (those that see different data by default).
         use_sharded_state: ``state_dict`` gives each worker its own shards instead of whole tensors.
         cfg: the ``distributed_training`` section, for precision, offloading and resharding.
         kwargs: arguments of ``torch.distributed.fsdp.fully_shard``.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        process_group: Any = None,
-        use_sharded_state: bool = False,
-        cfg: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, use_sharded_state: bool = False, cfg: Any = None, **kwargs: Any) -> None:
         super().__init__()
+        module, process_group = (*args, None)[:2]
         self.use_sharded_state = use_sharded_state
+        process_group = kwargs.pop("process_group", process_group)
         _shard(module, {**(_settings(cfg) if cfg is not None else {}), **kwargs}, process_group)
         self.module = module
 

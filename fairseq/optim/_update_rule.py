@@ -25,6 +25,9 @@ class Float32StateOptimizer(torch.optim.Optimizer):
     half-precision parameters to half; here they stay as they were saved, and step counts are Python integers.
     """
 
+    # Subclasses that keep moments in half precision on purpose say so.
+    keeps_half_state = False
+
     @property
     def supports_memory_efficient_fp16(self) -> bool:
         return True
@@ -70,8 +73,9 @@ class Float32StateOptimizer(torch.optim.Optimizer):
             state = self.state[p]
             for name in names:
                 if name not in state:
-                    state[name] = torch.zeros_like(p, dtype=_state_dtype(p), memory_format=torch.preserve_format)
-                elif state[name].dtype in HALF_DTYPES:
+                    dtype = torch.float16 if self.keeps_half_state else _state_dtype(p)
+                    state[name] = torch.zeros_like(p, dtype=dtype, memory_format=torch.preserve_format)
+                elif state[name].dtype in HALF_DTYPES and not self.keeps_half_state:
                     state[name] = state[name].float()
             if counts_steps:
                 state["step"] = int(state.get("step", 0)) + 1

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, List
+from typing import Any, List, Optional
 
 import torch
+from torch import Tensor
 
 from fairseq.compat.torch import fused_adamw
 from fairseq.dataclass.configs import II, FairseqDataclass
@@ -13,7 +14,7 @@ from fairseq.optim import register_optimizer
 from fairseq.optim._update_rule import Float32StateOptimizer, Working, batches_of, steps_per_count
 from fairseq.optim.fairseq_optimizer import FairseqOptimizer, first_lr, floats_of
 
-__all__ = ["Adam", "FairseqAdam", "FairseqAdamConfig"]
+__all__ = ["Adam", "FairseqAdam", "FairseqAdamConfig", "adam_update"]
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Adam(Float32StateOptimizer):
 
     State per parameter: ``step`` (int), ``exp_avg``, ``exp_avg_sq`` and, with ``amsgrad``, ``max_exp_avg_sq``; moments
     are float32 for half-precision parameters. One fused kernel of torch does the work where it can (same formula, see
-    ``_update``), multi-tensor operations elsewhere.
+    ``adam_update``), multi-tensor operations elsewhere.
 
     Args:
         params: parameters or groups.
@@ -113,42 +114,63 @@ class Adam(Float32StateOptimizer):
         return loss
 
     def _update(self, group: dict[str, Any], batch: Any) -> None:
-        t = steps_per_count(batch)
-        beta1, beta2 = group["betas"]
-        bias2 = math.sqrt(1 - beta2**t)
         work = Working(batch)
-        first = work.state("exp_avg")
-        second = work.state("exp_avg_sq")
-        amsgrad = group.get("amsgrad", False)
-        # torch divides sqrt(v) by sqrt(1 - b2^t) before it adds eps; a larger eps makes that our formula.
-        fused = (
-            self.use_fused
-            and not amsgrad
-            and fused_adamw(
-                work.params,
-                work.grads,
-                first,
-                second,
-                step=t,
-                lr=float(group["lr"]),
-                beta1=beta1,
-                beta2=beta2,
-                eps=group["eps"] / bias2 if bias2 > 0 else group["eps"],
-                weight_decay=group["weight_decay"],
-            )
-        )
-        if not fused:
-            torch._foreach_mul_(first, beta1)
-            torch._foreach_add_(first, work.grads, alpha=1 - beta1)
-            torch._foreach_mul_(second, beta2)
-            torch._foreach_addcmul_(second, work.grads, work.grads, value=1 - beta2)
-            if amsgrad:
-                largest = work.state("max_exp_avg_sq")
-                torch._foreach_maximum_(largest, second)
-                second = largest
-            denominators = list(torch._foreach_sqrt(second))
-            torch._foreach_add_(denominators, group["eps"])
-            if group["weight_decay"] != 0:
-                torch._foreach_mul_(work.params, 1 - group["weight_decay"] * group["lr"])
-            torch._foreach_addcdiv_(work.params, first, denominators, value=-group["lr"] * bias2 / (1 - beta1**t))
+        largest = work.state("max_exp_avg_sq") if group.get("amsgrad") else None
+        moments = (work.state("exp_avg"), work.state("exp_avg_sq"), largest)
+        adam_update(work.params, work.grads, moments, group, steps_per_count(batch), self.use_fused)
         work.write_back()
+
+
+def adam_update(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: tuple[list[Tensor], list[Tensor], Optional[list[Tensor]]],
+    group: dict[str, Any],
+    t: int,
+    use_fused: bool = True,
+) -> None:
+    """One update of tensors of one device and one dtype (float32 or wider), in place.
+
+    Args:
+        moments: first, second and (``amsgrad``) largest second moments.
+        group: ``lr``, ``betas``, ``eps``, ``weight_decay``; optionally ``bias_correction`` (default true) and
+            ``eps_inside_sqrt`` (default false).
+        t: number of this update, from 1.
+    """
+    first, second, largest = moments
+    beta1, beta2 = group["betas"]
+    corrects = group.get("bias_correction", True)
+    bias1, root_bias2 = (1 - beta1**t, math.sqrt(1 - beta2**t)) if corrects else (1.0, 1.0)
+    eps, decay, lr = group["eps"], group["weight_decay"], group["lr"]
+    inside = group.get("eps_inside_sqrt", False)
+    if use_fused and corrects and largest is None and not inside and root_bias2 > 0:
+        # torch divides sqrt(v) by sqrt(1 - b2^t) before it adds eps; a larger eps makes that our formula.
+        done = fused_adamw(
+            params,
+            grads,
+            first,
+            second,
+            step=t,
+            lr=float(lr),
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps / root_bias2,
+            weight_decay=decay,
+        )
+        if done:
+            return
+    torch._foreach_mul_(first, beta1)
+    torch._foreach_add_(first, grads, alpha=1 - beta1)
+    torch._foreach_mul_(second, beta2)
+    torch._foreach_addcmul_(second, grads, grads, value=1 - beta2)
+    if largest is not None:
+        torch._foreach_maximum_(largest, second)
+        second = largest
+    if inside:
+        denominators = list(torch._foreach_sqrt(torch._foreach_add(second, eps)))
+    else:
+        denominators = list(torch._foreach_sqrt(second))
+        torch._foreach_add_(denominators, eps)
+    if decay != 0:
+        torch._foreach_mul_(params, 1 - decay * lr)
+    torch._foreach_addcdiv_(params, first, denominators, value=-lr * root_bias2 / bias1)

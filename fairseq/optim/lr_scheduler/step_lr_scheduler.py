@@ -19,8 +19,8 @@ class StepLRScheduleConfig(FairseqDataclass):
     warmup_init_lr: float = option(-1, "rate to begin with; negative for --min-lr")
     lr: List[float] = option(II("optimization.lr"), "the highest rate, above --min-lr")
     min_lr: float = option(0.0, "the lowest rate")
-    # The misspelling is the option's name since it exists; the right spelling is accepted beside it.
-    lr_deacy_period: int = option(25000, "updates between two steps", alias="--lr-decay-period")
+    # Misspelt from the start; fairseq.compat.flags accepts the right word too.
+    lr_deacy_period: int = option(25000, "updates between two steps")
     lr_decay: float = option(0.5, "factor of each step")
 
 
