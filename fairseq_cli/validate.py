@@ -105,10 +105,10 @@ def validate_subset(
     ).next_epoch_itr(shuffle=False)
     progress = progress_bar.progress_bar(
         itr,
-        log_format=cfg.common.log_format,
-        log_interval=cfg.common.log_interval,
-        log_file=cfg.common.log_file,
         prefix=f"valid on '{subset}' subset",
+        log_file=cfg.common.log_file,
+        log_interval=cfg.common.log_interval,
+        log_format=cfg.common.log_format,
         default_log_format="simple" if cfg.common.no_progress_bar else "tqdm",
         tensorboard_logdir=cfg.common.tensorboard_logdir if rank == 0 else None,
         wandb_project=cfg.common.wandb_project if rank == 0 else None,

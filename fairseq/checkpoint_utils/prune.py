@@ -97,8 +97,8 @@ def load_pretrained_component_from_model(component: nn.Module, checkpoint: str, 
         prefix = "decoder."
     else:
         raise ValueError(
-            f"component to load must be either a FairseqEncoder or FairseqDecoder, got {type(component).__name__}. "
-            "Loading other component types are not supported."
+            f"only a FairseqEncoder or a FairseqDecoder can be filled from part of a model, not a "
+            f"{type(component).__name__}"
         )
     if not PathManager.exists(checkpoint):
         raise OSError(f"Model file not found: {checkpoint}")

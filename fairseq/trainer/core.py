@@ -95,15 +95,13 @@ class Trainer:
     def _describe_gpus(self) -> None:
         self.cuda_env = utils.CudaEnvironment()
         self._total_memory_gb = torch.cuda.get_device_properties(self.device).total_memory / 1024**3
+        environments = [self.cuda_env]
         if self.data_parallel_world_size > 1:
             from fairseq.distributed import utils as distributed_utils
 
-            self.cuda_env_arr = distributed_utils.all_gather_list(
-                self.cuda_env, group=distributed_utils.get_global_group()
-            )
-        else:
-            self.cuda_env_arr = [self.cuda_env]
-        if self.data_parallel_rank == 0:
+            environments = distributed_utils.all_gather_list(self.cuda_env, group=distributed_utils.get_global_group())
+        self.cuda_env_arr = environments
+        if self.is_data_parallel_master:
             utils.CudaEnvironment.pretty_print_cuda_env_list(self.cuda_env_arr)
 
     def reinitialize(self) -> None:
@@ -257,7 +255,9 @@ class Trainer:
 
     def get_meter(self, name: str) -> Any:
         """[deprecated] One meter by its old name (``train_loss``, ``valid_nll_loss``, ``wall``, ...)."""
-        utils.deprecation_warning("Trainer.get_meter is deprecated. Please use fairseq.metrics instead.")
+        utils.deprecation_warning(
+            "Trainer.get_meter is deprecated; fairseq.logging.metrics.get_meter has the same meters."
+        )
         group, _, key = name.partition("_")
         if group not in ("train", "valid") or name == "train_wall":
             group, key = ("default", name) if name == "wall" else ("train", name)

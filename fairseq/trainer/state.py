@@ -145,7 +145,7 @@ def _restore_extra(trainer: Any, extra_state: dict[str, Any], reset_meters: bool
 def _restore_ema(trainer: Any, extra_state: dict[str, Any]) -> None:
     ema, wants_fp32 = trainer.ema, trainer.cfg.ema.ema_fp32
     if "ema" not in extra_state:
-        logger.warning("EMA not found in checkpoint. But store_ema is True. EMA is re-initialized from checkpoint.")
+        logger.warning("--store-ema: the checkpoint holds no averaged weights; averaging begins with its model")
         ema.restore(trainer.get_model().state_dict(), build_fp32_params=wants_fp32)
         return
     ema.restore(extra_state["ema"], build_fp32_params=False)
@@ -154,5 +154,5 @@ def _restore_ema(trainer: Any, extra_state: dict[str, Any]) -> None:
     if "ema_fp32_params" in extra_state:
         ema.build_fp32_params(extra_state["ema_fp32_params"])
     else:
-        logger.info("Building EMA fp32 params from EMA model in checkpoint")
+        logger.info("--ema-fp32: the checkpoint holds rounded averages only; their float32 copies begin with those")
         ema.build_fp32_params()

@@ -140,7 +140,9 @@ class StatsCollector:
         with metrics.aggregate() as own:
             self.trainer.task.reduce_metrics(logging_outputs, self.trainer.get_criterion())
         if "loss" not in own:
-            self.warn_once("Criterion.reduce_metrics did not log a 'loss' value, which may break some functionality")
+            self.warn_once(
+                "the criterion's reduce_metrics logs no 'loss'; -1 is shown instead, and nothing can be selected by it"
+            )
             metrics.log_scalar("loss", -1)
 
         def values() -> dict[str, Any]:

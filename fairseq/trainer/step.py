@@ -194,8 +194,8 @@ class TrainingStep:
         next_scale = optimizer.next_loss_scale
         if next_scale <= common.min_loss_scale:
             raise FloatingPointError(
-                f"AMP: Minimum loss scale reached ({common.min_loss_scale}). Your loss is probably exploding. Try "
-                "lowering the learning rate, using gradient clipping or increasing the batch size."
+                f"AMP: Minimum loss scale reached ({common.min_loss_scale}). Your loss is probably exploding. A "
+                "smaller --lr, --clip-norm or more batches per update (--update-freq) may help."
             )
         logger.info("AMP: overflow detected, setting scale to to %s", next_scale)
         # The scaler sees the overflow, skips the step and lowers its scale.

@@ -51,11 +51,7 @@ def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> tuple[list[float
             log_output = trainer.train_step(samples)
         if log_output is not None:
             num_updates = trainer.get_num_updates()
-            if num_updates % cfg.common.log_interval == 0:
-                stats = get_training_stats(metrics.get_smoothed_values("train_inner"))
-                progress.log(stats, tag="train_inner", step=num_updates)
-                # Within an epoch, each line is about the updates since the last one.
-                metrics.reset_meters("train_inner")
+            _log_if_due(progress, num_updates, cfg.common.log_interval)
         valid_losses, should_stop = validate_and_save(
             cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch=not itr.has_next()
         )
@@ -66,6 +62,15 @@ def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> tuple[list[float
     progress.print(stats, tag="train", step=num_updates)
     metrics.reset_meters("train")
     return valid_losses, should_stop
+
+
+def _log_if_due(progress: Any, num_updates: int, interval: int) -> None:
+    """Every so many updates, a line about those since the last line."""
+    if num_updates % interval == 0:
+        progress.log(
+            get_training_stats(metrics.get_smoothed_values("train_inner")), tag="train_inner", step=num_updates
+        )
+        metrics.reset_meters("train_inner")
 
 
 def _flatten_config(cfg: Any) -> dict[str, Any]:

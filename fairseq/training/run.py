@@ -158,15 +158,15 @@ def _epochs(cfg: Any, trainer: Trainer, task: Any, epoch_itr: Any) -> None:
                 cfg.optimization.stop_min_lr,
             )
             break
-        valid_losses, should_stop = train(cfg, trainer, task, epoch_itr)
-        if should_stop:
+        (value, *_), is_over = train(cfg, trainer, task, epoch_itr)
+        if is_over:
             break
         # The first validation subset drives the schedule.
-        lr = trainer.lr_step(epoch_itr.epoch, valid_losses[0])
+        lr = trainer.lr_step(epoch_itr.epoch, value)
+        # Data that comes in pieces is another one in each epoch; otherwise nothing is read again.
+        in_pieces = task.has_sharded_data("train")
         epoch_itr = trainer.get_train_iterator(
-            epoch_itr.next_epoch_idx,
-            load_dataset=task.has_sharded_data("train"),
-            disable_iterator_cache=task.has_sharded_data("train"),
+            epoch_itr.next_epoch_idx, load_dataset=in_pieces, disable_iterator_cache=in_pieces
         )
 
 
