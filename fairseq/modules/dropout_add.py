@@ -11,17 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fairseq.modules.batch_first import is_batch_first
+
 __all__ = ["dropout", "dropout_add"]
 
 _LEVELS = 1 << 16
 
 
 def _keep_mask(x: Tensor, p: float) -> Tuple[Tensor, float]:
-    """A mask of ones and zeros (int8, contiguous, of the shape of ``x``) and the scale of what stays."""
+    """A mask of ones and zeros (int8, shape and strides of the dense ``x``) and the scale of what stays."""
     dropped = round(p * _LEVELS)
     count = x.numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    levels = words.view(torch.int16)[:count].view(x.shape)
+    levels = words.view(torch.int16).as_strided(x.shape, x.stride())
     # The int16 levels run from -2**15.
     keep = (levels >= dropped - _LEVELS // 2).view(torch.int8)
     return keep, _LEVELS / (_LEVELS - dropped)
@@ -59,6 +61,7 @@ def _pays(x: Tensor, p: float) -> bool:
     """Whether the way above is open: eager mode on the CPU, and a probability that 16 bits can tell from 0 and 1."""
     return (
         x.device.type == "cpu"
+        and (x.is_contiguous() or is_batch_first(x))
         and x.dtype == torch.float32
         and 0.0 < round(p * _LEVELS) < _LEVELS
         and not torch.compiler.is_compiling()

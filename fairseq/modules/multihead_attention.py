@@ -1,7 +1,8 @@
 """Multi-head attention (Vaswani et al. 2017, sec. 3.2.2), for self-attention and attention to an encoder.
 
 Shapes in this file:  B = batch, H = heads, T = queries, S = keys, C = embedding, D = C / H.  Inputs and outputs are
-time-first ``(T, B, C)``.  With a beam, K = B / beam is the number of sentences whose keys the hypotheses share.
+time-first, ``(T, B, C)``, and outputs lie in memory as the queries do.  With a beam, K = B / beam is the number of
+sentences whose keys the hypotheses share.
 """
 
 import math
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from fairseq.models.fairseq_incremental_decoder import FairseqIncrementalDecoder
 from fairseq.modules.attention_masks import is_future_mask, merge
+from fairseq.modules.batch_first import act_on_rows, is_batch_first, turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.quant_noise import quant_noise
 
@@ -189,6 +191,7 @@ class MultiheadAttention(FairseqIncrementalDecoder):
             # All hypotheses of a sentence are queries of the same keys.
             attn_mask = attn_mask.repeat(batch // heads_k.size(0), 1)
 
+        batch_first = is_batch_first(query)
         if need_weights or before_softmax or self.onnx_trace or self._has_own_mask:
             return self._attend_visibly(
                 heads_q,
@@ -197,32 +200,40 @@ class MultiheadAttention(FairseqIncrementalDecoder):
                 attn_mask,
                 key_padding_mask,
                 batch,
+                batch_first,
                 before_softmax,
                 need_weights,
                 need_head_weights,
             )
         attended = self._attend(heads_q, heads_k, heads_v, attn_mask, key_padding_mask)
-        return self._project_out(attended, batch), None
+        return self._project_out(attended, batch, batch_first), None
 
     # ------------------------------------------------------------------------------------------------- projections
     def _project(
         self, query: Tensor, key: Optional[Tensor], value: Optional[Tensor]
     ) -> Tuple[Tensor, Optional[Tensor], Optional[Tensor]]:
         """Queries ``(T, B, C)``, keys and values ``(S, B, C)``; the latter ``None`` if they are cached."""
-        q = self.q_proj(query)
+        turn_query, turn_key = is_batch_first(query), key is not None and is_batch_first(key)
+        if not torch.jit.is_scripting():
+            plain = act_on_rows(self.q_proj, self.k_proj, self.v_proj)
+            turn_query, turn_key = turn_query and plain, turn_key and plain
+        query = turn(query, turn_query)
+        q = turn(self.q_proj(query), turn_query)
         if self.self_attention:
-            return q, self.k_proj(query), self.v_proj(query)
+            return q, turn(self.k_proj(query), turn_query), turn(self.v_proj(query), turn_query)
         if key is None:
             return q, None, None
+        key = turn(key, turn_key)
+        k = turn(self.k_proj(key), turn_key)
         if self.encoder_decoder_attention:
-            return q, self.k_proj(key), self.v_proj(key)
+            return q, k, turn(self.v_proj(key), turn_key)
         if value is None:
             raise AssertionError("attention with a key needs a value")
-        return q, self.k_proj(key), self.v_proj(value)
+        return q, k, self.v_proj(value)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """``(S, B, C)`` -> ``(B, H, S, D)``, a view."""
-        return x.reshape(x.size(0), x.size(1), self.num_heads, -1).permute(1, 2, 0, 3)
+        return x.unflatten(2, (self.num_heads, -1)).permute(1, 2, 0, 3)
 
     def _split_queries(self, q: Tensor, num_keys: int) -> Tensor:
         """``(T, B, C)`` -> ``(B, H, T, D)``, or ``(K, H, beam * T, D)`` where a beam shares its sentence's keys."""
@@ -232,15 +243,15 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         q = q.reshape(tgt_len, num_keys, -1, self.num_heads, self.head_dim)
         return q.permute(1, 3, 2, 0, 4).reshape(num_keys, self.num_heads, -1, self.head_dim)
 
-    def _project_out(self, attended: Tensor, batch: int) -> Tensor:
-        """``(B, H, T, D)`` or ``(K, H, beam * T, D)`` -> ``(T, B, C)``."""
+    def _project_out(self, attended: Tensor, batch: int, batch_first: bool) -> Tensor:
+        """``(B, H, T, D)`` or ``(K, H, beam * T, D)`` -> ``(T, B, C)``, batch-first in memory or contiguous."""
         num_keys = attended.size(0)
         if num_keys != batch:
             attended = attended.unflatten(2, (batch // num_keys, -1)).transpose(1, 2).flatten(0, 1)
         # The fused kernels leave their output as (B, T, H, D) in memory, so projecting it batch-first costs no copy,
         # and autograd has nothing to keep but what the kernel keeps anyway.
-        merged = attended.transpose(1, 2).flatten(2)
-        return self.out_proj(merged).transpose(0, 1).contiguous()
+        out = self.out_proj(attended.transpose(1, 2).flatten(2)).transpose(0, 1)
+        return out if batch_first else out.contiguous()
 
     # --------------------------------------------------------------------------------------------------- attention
     def _dropout(self) -> float:
@@ -268,6 +279,7 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         attn_mask: Optional[Tensor],
         key_padding_mask: Optional[Tensor],
         batch: int,
+        batch_first: bool,
         before_softmax: bool,
         need_weights: bool,
         need_head_weights: bool,
@@ -286,7 +298,7 @@ class MultiheadAttention(FairseqIncrementalDecoder):
             return scores.reshape(-1, num_queries, src_len), v.reshape(-1, src_len, v.size(3))
         weights_float = torch.softmax(scores.float(), dim=-1)
         weights = self.dropout_module(weights_float.type_as(scores))
-        out = self._project_out(torch.matmul(weights, v), batch)
+        out = self._project_out(torch.matmul(weights, v), batch, batch_first)
         if not need_weights:
             return out, None
         by_head = weights_float

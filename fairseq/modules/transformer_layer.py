@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fairseq import utils
+from fairseq.modules.batch_first import act_on_rows, is_batch_first, turn
 from fairseq.modules.dropout_add import dropout, dropout_add
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_norm import LayerNorm
@@ -56,6 +57,16 @@ class _ResidualBlocks(nn.Module):
         """How a block's output joins its input; a hook for subclasses."""
         return residual + x
 
+    def _turns(self, x: Tensor) -> bool:
+        """Whether to work on ``(B, T, C)``: what lies like that in memory need not be copied for each linear map."""
+        if torch.jit.is_scripting():
+            return False
+        if not is_batch_first(x):
+            return False
+        names = ("self_attn_layer_norm", "encoder_attn_layer_norm", "attn_ln", "ffn_layernorm", "final_layer_norm")
+        parts = [getattr(self, name, None) for name in names]
+        return act_on_rows(self.fc1, self.fc2, *(part for part in parts if part is not None))
+
     def _drop_and_connect(self, x: Tensor, residual: Tensor) -> Tensor:
         """Dropout and residual connection, in one pass if no subclass has its own idea of either."""
         if not torch.jit.is_scripting():
@@ -64,17 +75,26 @@ class _ResidualBlocks(nn.Module):
                 return dropout_add(x, residual, _active_p(self.dropout_module))
         return self.residual_connection(self.dropout_module(x), residual)
 
-    def _activate(self, x: Tensor) -> Tensor:
-        """Activation and activation dropout of ``fc1``'s output, which nobody else holds."""
+    def _expand(self, x: Tensor) -> Tensor:
+        """First linear map, activation and its dropout."""
         if torch.jit.is_scripting():
-            return self.activation_dropout_module(self.activation_fn(x))
-        # A linear map does not need its output in the backward pass, so ReLU may overwrite it, unless a hook has it.
-        is_ours = type(self.fc1) is nn.Linear and not self.fc1._forward_hooks
-        x = torch.relu_(x) if is_ours and self.activation_fn is F.relu else self.activation_fn(x)
+            return self.activation_dropout_module(self.activation_fn(self.fc1(x)))
+        if self.activation_fn is F.relu and type(self.fc1) is nn.Linear and not self.fc1._forward_hooks:
+            x = _linear_relu(self.fc1, x)
+        else:
+            x = self.activation_fn(self.fc1(x))
         if type(self.activation_dropout_module) is not FairseqDropout:
             return self.activation_dropout_module(x)
         p = _active_p(self.activation_dropout_module)
         return dropout(x, p) if p > 0 else x
+
+
+def _linear_relu(linear: nn.Linear, x: Tensor) -> Tensor:
+    """``relu(linear(x))`` of three-dimensional ``x``, in the memory of the linear map's output."""
+    # A linear map does not need its own output in the backward pass. In rows, because autograd would copy a changed
+    # view back and forth, and three-dimensional outputs are views.
+    rows = linear(x.reshape(-1, x.size(2)))
+    return torch.relu_(rows).view(x.size(0), x.size(1), -1)
 
 
 def _active_p(module: FairseqDropout) -> float:
@@ -162,12 +182,20 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
             attn_mask = torch.zeros(hidden.size(), dtype=x.dtype, device=x.device).masked_fill(
                 hidden, -1e8 if x.dtype == torch.float32 else -1e4
             )
-        residual = x
+        turned = self._turns(x)
+        residual = x = turn(x, turned)
         if self.normalize_before:
             x = self.self_attn_layer_norm(x)
+        query = turn(x, turned)
         x, _ = self.self_attn(
-            query=x, key=x, value=x, key_padding_mask=encoder_padding_mask, need_weights=False, attn_mask=attn_mask
+            query=query,
+            key=query,
+            value=query,
+            key_padding_mask=encoder_padding_mask,
+            need_weights=False,
+            attn_mask=attn_mask,
         )
+        x = turn(x, turned)
         x = self._drop_and_connect(x, residual)
         if not self.normalize_before:
             x = self.self_attn_layer_norm(x)
@@ -175,13 +203,14 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
         residual = x
         if self.normalize_before:
             x = self.final_layer_norm(x)
-        x = self.fc2(self._activate(self.fc1(x)))
+        x = self.fc2(self._expand(x))
         fc_result = x
         x = self._drop_and_connect(x, residual)
         if not self.normalize_before:
             x = self.final_layer_norm(x)
+        x = turn(x, turned)
         if self.return_fc and not torch.jit.is_scripting():
-            return x, fc_result
+            return x, turn(fc_result, turned)
         return x
 
 
@@ -309,12 +338,14 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             with a state, key, value and padding mask of the self-attention, else ``None``.
         """
         need_attn = need_attn or need_head_weights
-        residual = x
+        turned = self._turns(x)
+        residual = x = turn(x, turned)
         if self.normalize_before:
             x = self.self_attn_layer_norm(x)
         if prev_self_attn_state is not None:
             assert incremental_state is not None
             self.self_attn._set_input_buffer(incremental_state, _as_buffer(prev_self_attn_state))
+        x = turn(x, turned)
         y, self_attn_mask, self_attn_padding_mask = self._keys(
             x, encoder_out, encoder_padding_mask, incremental_state, self_attn_mask, self_attn_padding_mask
         )
@@ -327,6 +358,7 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             need_weights=False,
             attn_mask=self_attn_mask,
         )
+        x = turn(x, turned)
         if self.c_attn is not None:
             x = (x.unflatten(2, (self.nh, self.head_dim)) * self.c_attn.unsqueeze(1)).flatten(2)
         if self.attn_ln is not None:
@@ -337,9 +369,16 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
 
         if self.encoder_attn is not None and encoder_out is not None:
             x, attn = self._attend_to_encoder(
-                x, encoder_out, encoder_padding_mask, incremental_state, prev_attn_state, need_attn, need_head_weights
+                x,
+                turned,
+                encoder_out,
+                encoder_padding_mask,
+                incremental_state,
+                prev_attn_state,
+                need_attn,
+                need_head_weights,
             )
-        x = self._feed_forward(x)
+        x = turn(self._feed_forward(x), turned)
 
         if self.onnx_trace and incremental_state is not None:
             return x, attn, self._self_attn_state(incremental_state)
@@ -374,6 +413,7 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
     def _attend_to_encoder(
         self,
         x: Tensor,
+        turned: bool,
         encoder_out: Tensor,
         encoder_padding_mask: Optional[Tensor],
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
@@ -389,7 +429,7 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             assert incremental_state is not None
             self.encoder_attn._set_input_buffer(incremental_state, _as_buffer(prev_attn_state))
         x, attn = self.encoder_attn(
-            query=x,
+            query=turn(x, turned),
             key=encoder_out,
             value=encoder_out,
             key_padding_mask=encoder_padding_mask,
@@ -398,7 +438,7 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             need_weights=need_attn or (not self.training and self.need_attn),
             need_head_weights=need_head_weights,
         )
-        x = self._drop_and_connect(x, residual)
+        x = self._drop_and_connect(turn(x, turned), residual)
         if not self.normalize_before:
             x = self.encoder_attn_layer_norm(x)
         return x, attn
@@ -407,7 +447,7 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
         residual = x
         if self.normalize_before:
             x = self.final_layer_norm(x)
-        x = self._activate(self.fc1(x))
+        x = self._expand(x)
         if self.ffn_layernorm is not None:
             x = self.ffn_layernorm(x)
         x = self.fc2(x)

@@ -14,6 +14,7 @@ from fairseq.models.transformer._parts import Linear, embedding_scale, has_paddi
 from fairseq.models.transformer.transformer_config import TransformerConfig, int_list
 from fairseq.modules.adaptive_softmax import AdaptiveSoftmax
 from fairseq.modules.attention_masks import future_mask
+from fairseq.modules.batch_first import is_batch_first, turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_drop import LayerDropModuleList
 from fairseq.modules.layer_norm import LayerNorm
@@ -202,7 +203,7 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
             padding_mask = encoder_out["encoder_padding_mask"][0]
 
         x, prev_output_tokens = self._embed(prev_output_tokens, incremental_state)
-        x = x.transpose(0, 1).contiguous()
+        x = x.transpose(0, 1)
         # Batches of sentence pairs nearly always have padding, so only the others are looked at.
         look = enc is None or incremental_state is not None
         is_padding = prev_output_tokens.eq(self.padding_idx)
@@ -235,7 +236,8 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
             attn = attn.mean(dim=0)
 
         if self.layer_norm is not None:
-            x = self.layer_norm(x)
+            turned = is_batch_first(x)
+            x = turn(self.layer_norm(turn(x, turned)), turned)
         x = x.transpose(0, 1)
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)

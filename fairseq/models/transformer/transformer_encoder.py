@@ -12,6 +12,7 @@ from fairseq import utils
 from fairseq.models.fairseq_encoder import FairseqEncoder
 from fairseq.models.transformer._parts import embedding_scale, has_padding, plain_name, wrap_layer
 from fairseq.models.transformer.transformer_config import TransformerConfig
+from fairseq.modules.batch_first import is_batch_first, turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_drop import LayerDropModuleList
 from fairseq.modules.layer_norm import LayerNorm
@@ -135,8 +136,7 @@ class TransformerEncoderBase(FairseqEncoder):
         padded = has_padding(encoder_padding_mask, look=False)
         if padded:
             x = x * (1 - encoder_padding_mask.unsqueeze(-1).type_as(x))
-        # Once here, so that not every projection of the first layer makes a copy of its own.
-        x = x.transpose(0, 1).contiguous()
+        x = x.transpose(0, 1)
 
         encoder_states: List[Tensor] = []
         fc_results: List[Optional[Tensor]] = []
@@ -153,11 +153,13 @@ class TransformerEncoderBase(FairseqEncoder):
                 encoder_states.append(x)
                 fc_results.append(fc_result)
         if self.layer_norm is not None:
-            x = self.layer_norm(x)
+            turned = is_batch_first(x)
+            x = turn(self.layer_norm(turn(x, turned)), turned)
 
         lengths = src_tokens.ne(self.padding_idx).sum(dim=1, dtype=torch.int32).reshape(-1, 1).contiguous()
         output = {
-            "encoder_out": [x],
+            # Contiguous, as decoders of plugins may want to view it.
+            "encoder_out": [x.contiguous()],
             "encoder_padding_mask": [encoder_padding_mask],
             "encoder_embedding": [encoder_embedding],
             "encoder_states": encoder_states,
