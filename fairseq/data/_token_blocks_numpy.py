@@ -8,9 +8,7 @@ __all__ = ["KERNEL_VERSION", "whole_sentences"]
 KERNEL_VERSION = 1
 
 
-def whole_sentences(
-    sizes: NDArray[np.integer], block_size: int, separator: int, shortest: int
-) -> NDArray[np.int64]:
+def whole_sentences(sizes: NDArray[np.integer], block_size: int, separator: int, shortest: int) -> NDArray[np.int64]:
     """Blocks of consecutive whole sentences, each as full as possible.
 
     Args:
