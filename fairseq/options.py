@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from fairseq import _index
+from fairseq.compat.allowed import add_cli_options as add_trust_options
 from fairseq.compat.flags import normalise_flags
 from fairseq.compat.suggest import unknown_name
 from fairseq.dataclass.configs import (
@@ -113,6 +114,8 @@ def get_parser(desc: str, default_task: str | None = "translation") -> argparse.
     parser.add_argument(
         "--task", metavar="TASK", default=default_task, choices=TASK_REGISTRY.keys(), help=_one_of(TASK_REGISTRY)
     )
+    # What checkpoints may contain is decided by who loads them; every tool but preprocess does.
+    add_trust_options(parser)
     return parser
 
 

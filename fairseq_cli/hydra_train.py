@@ -39,13 +39,7 @@ def _run(cfg: Any) -> float:
     if cfg.common.reset_logging:
         utils.reset_logging()
     try:
-        if cfg.common.profile:
-            from fairseq.training.profiling import profiled
-
-            with profiled(cfg):
-                distributed_utils.call_main(cfg, main)
-        else:
-            distributed_utils.call_main(cfg, main)
+        distributed_utils.call_main(cfg, main)
     except BaseException as error:
         if not cfg.common.suppress_crashes or isinstance(error, KeyboardInterrupt):
             raise

@@ -61,26 +61,15 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
     """
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+    from fairseq.training.process_options import add_process_options
+    from fairseq.training.run import main
 
     setup_logging(stream=sys.stdout)
     parser = options.get_training_parser()
+    add_process_options(parser)
     args = options.parse_args_and_arch(parser, modify_parser=modify_parser)
-    cfg = convert_namespace_to_omegaconf(args)
-    run_training(cfg, profile=args.profile)
-
-
-def run_training(cfg: Any, profile: bool = False) -> None:
-    """Start the processes that a config asks for, and train in them."""
-    from fairseq.distributed import utils as distributed_utils
-    from fairseq.training.run import main
-
-    if profile:
-        from fairseq.training.profiling import profiled
-
-        with profiled(cfg):
-            distributed_utils.call_main(cfg, main)
-    else:
-        distributed_utils.call_main(cfg, main)
+    distributed_utils.call_main(convert_namespace_to_omegaconf(args), main)
 
 
 def console_main() -> None:

@@ -105,7 +105,7 @@ class _SafeGlobals(argparse.Action):
         except ValueError as error:
             parser.error(str(error))
         # Spawned ranks and data workers are new processes: the environment tells them.
-        os.environ[SAFE_ENV] = ",".join(filter(None, [os.environ.get(SAFE_ENV, ""), values]))
+        os.environ[SAFE_ENV] = ",".join(sorted({*_from_environment(), *values.split(",")}))
 
 
 class _UnsafeLoad(argparse.Action):
@@ -120,7 +120,6 @@ def add_cli_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
         "--safe-globals",
         action=_SafeGlobals,
         default=argparse.SUPPRESS,
-        dest=argparse.SUPPRESS,
         metavar="PKG.MOD.CLASS",
         help="let checkpoints contain this class (repeatable, or separated by commas); it may then be constructed "
         "with whatever the file says",
@@ -130,7 +129,6 @@ def add_cli_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
         action=_UnsafeLoad,
         nargs=0,
         default=argparse.SUPPRESS,
-        dest=argparse.SUPPRESS,
         help="load checkpoints unchecked; a hostile file can then run any code",
     )
 

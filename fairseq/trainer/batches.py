@@ -107,8 +107,8 @@ class BatchSource:
 
         if isinstance(sample, str) and sample == LATER:
             raise Exception(
-                "Trying to use an uninitialized 'dummy' batch: this worker has no batch at all. There are fewer batches "
-                "than workers; make batches smaller (--max-tokens, --batch-size) or train with fewer workers."
+                "Trying to use an uninitialized 'dummy' batch: this worker has no batch at all. There are fewer "
+                "batches than workers; make batches smaller (--max-tokens, --batch-size) or train with fewer workers."
             )
         if sample is None or len(sample) == 0:
             if self.dummy is None or len(self.dummy) == 0:

@@ -5,6 +5,8 @@
 ``schedule``    when to validate, save and stop, as a pure function
 ``validation``  the loss on held-out data
 ``early_stop``  ``--patience``
+``profiling``   ``--profile``: a trace of some updates
+``process_options``  what belongs to this process and not to the run: ``--compile``, ``--stop-on-save-error``
 ``preemption``  SIGTERM and SIGUSR1: save and leave
 """
 

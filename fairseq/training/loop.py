@@ -10,7 +10,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.serialization.errors import CheckpointWriteError
-from fairseq.training import preemption
+from fairseq.training import preemption, process_options, profiling
 from fairseq.training.early_stop import should_stop_early
 from fairseq.training.schedule import decide, update_freq_of
 from fairseq.training.validation import progress_over, validate
@@ -49,6 +49,7 @@ def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> tuple[list[float
         trainer.stop_signal = preemption.requested()
         with metrics.aggregate("train_inner"), torch.autograd.profiler.record_function(f"train_step-{index}"):
             log_output = trainer.train_step(samples)
+        profiling.mark_update()
         if log_output is not None:
             num_updates = trainer.get_num_updates()
             _log_if_due(progress, num_updates, cfg.common.log_interval)
@@ -127,17 +128,10 @@ def _save(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None, is_las
     try:
         return checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, val_loss)
     except CheckpointWriteError as error:
-        if is_last or stops_when_saving_fails():
+        if is_last or process_options.stop_on_save_error():
             raise
         bar = "!" * 100
         logger.error(
             "%s\nNO CHECKPOINT WAS SAVED: %s Training goes on; the last good one is kept.\n%s", bar, error, bar
         )
         return None
-
-
-def stops_when_saving_fails() -> bool:
-    """``FAIRSEQ_STOP_ON_SAVE_ERROR=1``: a save that fails ends the run instead of being tried again next time."""
-    import os
-
-    return os.environ.get("FAIRSEQ_STOP_ON_SAVE_ERROR", "0") not in ("", "0")

@@ -13,7 +13,7 @@ from torch import nn
 from fairseq import checkpoint_utils, tasks, utils
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
-from fairseq.training import early_stop, preemption
+from fairseq.training import early_stop, preemption, process_options, profiling
 from fairseq.training.loop import train
 
 __all__ = ["main"]
@@ -37,6 +37,7 @@ def main(cfg: Any) -> None:
     model = task.build_model(cfg.model)
     criterion = task.build_criterion(cfg.criterion)
     _describe(task, model, criterion)
+    process_options.compile_if_asked(model)
     _load_validation_data(cfg, task)
     trainer = _trainer_class(cfg)(cfg, task, model, criterion, _quantizer(cfg))
     logger.info("training on %s devices (GPUs/TPUs)", cfg.distributed_training.distributed_world_size)
@@ -49,7 +50,7 @@ def main(cfg: Any) -> None:
     _try_validation_data(cfg, trainer)
     started = time.time()
     try:
-        with preemption.leave_on_signals():
+        with preemption.leave_on_signals(), profiling.recorded(cfg, trainer):
             _epochs(cfg, trainer, task, epoch_itr)
     finally:
         _finish_writing()
