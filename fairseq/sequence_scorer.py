@@ -121,17 +121,17 @@ class SequenceScorer:
                         "tokens": tokens,
                         "score": single.sum() / max(len(tokens), 1),
                         "attention": seen,
-                        "alignment": self._align(sample, i, tokens, seen),
+                        "alignment": self._align(sample, i, seen),
                         "positional_scores": single,
                     }
                 ]
             )
         return hypotheses
 
-    def _align(self, sample: dict[str, Any], row: int, tokens: Tensor, attention: Tensor | None) -> Any:
+    def _align(self, sample: dict[str, Any], row: int, attention: Tensor | None) -> Any:
         if attention is None or not self.compute_alignment:
             return None
         from fairseq import utils
 
-        source = sample["net_input"]["src_tokens"][row]
-        return utils.extract_hard_alignment(attention, source, tokens, self.pad, self.eos)
+        source, target = sample["net_input"]["src_tokens"][row], sample["target"][row]
+        return utils.extract_hard_alignment(attention, source, target, self.pad, self.eos)

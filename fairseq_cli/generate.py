@@ -136,8 +136,9 @@ def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
         ignore_invalid_inputs=data.skip_invalid_size_inputs_valid_test,
         required_batch_size_multiple=data.required_batch_size_multiple,
         seed=cfg.common.seed,
-        num_shards=max(data.num_shards, distributed.distributed_world_size),
-        shard_id=max(data.shard_id, distributed.distributed_rank),
+        # --num-shards and --shard-id divide training data and eval-lm; here the processes of a launcher share the work.
+        num_shards=distributed.distributed_world_size,
+        shard_id=distributed.distributed_rank,
         num_workers=data.num_workers,
         data_buffer_size=data.data_buffer_size,
     ).next_epoch_itr(shuffle=False)

@@ -53,18 +53,27 @@ class SequenceGeneratorWithAlignment(SequenceGenerator):
         if not entries:
             return found
         rows = torch.tensor([i for i, _ in entries], device=source.device)
-        src_tokens = source.index_select(0, rows)
-        previous, targets = self._targets([hypothesis["tokens"] for _, hypothesis in entries], source.device)
+        src_cpu = source.index_select(0, rows).cpu()
+        outputs = [hypothesis["tokens"] for _, hypothesis in entries]
         if any(getattr(model, "full_context_alignment", False) for model in self.model.models):
-            src_lengths = sample["net_input"]["src_lengths"].index_select(0, rows)
-            full = self.model.forward_align(src_tokens, src_lengths, previous)
-            attention = [] if full is None else list(full.cpu().unbind())
+            attention, targets = self._realign(sample["net_input"], rows, outputs)
         else:
             attention = [hypothesis["attention"].transpose(1, 0).cpu() for _, hypothesis in entries]
-        src_cpu, tgt_cpu = src_tokens.cpu(), targets.cpu()
+            targets = [tokens.cpu() for tokens in outputs]
         for i, (_, hypothesis) in enumerate(entries):
-            hypothesis["alignment"] = self.extract_alignment(attention[i], src_cpu[i], tgt_cpu[i], self.pad, self.eos)
+            hypothesis["alignment"] = self.extract_alignment(attention[i], src_cpu[i], targets[i], self.pad, self.eos)
         return found
+
+    def _realign(
+        self, net_input: dict[str, Any], rows: Tensor, outputs: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Attention over complete outputs, and the outputs padded as the attention is."""
+        src_tokens, src_lengths = (net_input[name].index_select(0, rows) for name in ("src_tokens", "src_lengths"))
+        previous, targets = self._targets(outputs, src_tokens.device)
+        full = self.model.forward_align(src_tokens, src_lengths, previous)
+        if full is None:
+            raise ValueError("--print-alignment: the model gives no attention to read alignments from")
+        return list(full.cpu().unbind()), list(targets.cpu().unbind())
 
     def _targets(self, tokens: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
         """Outputs as decoder input (end moved to the front) and as targets, padded."""
