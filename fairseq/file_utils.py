@@ -237,12 +237,14 @@ def http_get(url: str, temp_file: IO[bytes]) -> None:
     with response:
         length = response.headers.get("Content-Length")
         total = int(length) if length else None
+        fetched = 0
         with tqdm(total=total, unit="B", unit_scale=True, desc=os.path.basename(url), disable=None) as bar:
             while chunk := response.read(CHUNK_BYTES):
+                fetched += len(chunk)
                 bar.update(len(chunk))
                 temp_file.write(chunk)
-        if total is not None and bar.n < total:
-            raise OSError(f"{url}: the connection ended after {bar.n:,} of {total:,} bytes; try again")
+        if total is not None and fetched < total:
+            raise OSError(f"{url}: the connection ended after {fetched:,} of {total:,} bytes; try again")
 
 
 def get_from_cache(url: str, cache_dir: str | Path | None = None) -> str:

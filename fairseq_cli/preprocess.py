@@ -406,11 +406,31 @@ class _Run:
 
 def cli_main() -> None:
     """Parse the command line and run."""
-    from fairseq import options
-
-    args = options.get_preprocessing_parser().parse_args()
+    args = _parse_command_line()
     setup_logging(stream=sys.stdout)
     main(args)
+
+
+def _parse_command_line() -> Namespace:
+    """The options; a chosen ``--tokenizer`` or ``--bpe`` adds its own."""
+    from fairseq import options
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+    from fairseq.registry import REGISTRIES
+
+    parser = options.get_preprocessing_parser()
+    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+    chosen, _ = parser.parse_known_args(words)
+    for name in ("tokenizer", "bpe"):
+        choice = getattr(chosen, name)
+        if choice is None:
+            continue
+        encoder = REGISTRIES[name]["registry"][choice]
+        config = getattr(encoder, "__dataclass", None)
+        if config is not None:
+            gen_parser_from_dataclass(parser.add_argument_group(f"--{name} {choice}"), config())
+        elif hasattr(encoder, "add_args"):
+            encoder.add_args(parser)
+    return parser.parse_args()
 
 
 def console_main() -> None:

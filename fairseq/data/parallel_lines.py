@@ -55,7 +55,7 @@ class LineProgress:
         if self.style == "bar":
             from tqdm import tqdm
 
-            self.bar = tqdm(total=num_bytes, desc=description, unit="B", unit_scale=True, leave=False)
+            self.bar = tqdm(total=num_bytes, desc=description, unit="B", unit_scale=True, leave=False, mininterval=0)
 
     def show(self, num_lines: int, num_bytes: int) -> None:
         """Say how many sentences and bytes are done in total."""

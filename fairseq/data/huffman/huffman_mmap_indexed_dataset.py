@@ -75,6 +75,10 @@ class HuffmanMMapIndex:
         """Tokens per item, ``(N,)``, int32."""
         return self._sizes
 
+    def __del__(self) -> None:
+        # The map goes when its last view does.
+        self._sizes = self._ends = np.zeros(0, dtype=np.int64)
+
     def span(self, i: int) -> tuple[int, int]:
         """First byte of an item, and the one behind its last."""
         i = range(len(self))[i]
@@ -133,6 +137,9 @@ class HuffmanMMapIndexedDataset(torch.utils.data.Dataset):
 
     def __setstate__(self, state: str) -> None:
         self._open(state)
+
+    def __del__(self) -> None:
+        self._data = b""
 
     def __len__(self) -> int:
         return len(self._index)

@@ -130,6 +130,10 @@ class MMapIndexedDataset(torch.utils.data.Dataset):
     def __setstate__(self, state: str) -> None:
         self._open(state)
 
+    def __del__(self) -> None:
+        # Subclasses outside call it; the map itself goes when its last view does.
+        self._data = b""
+
     def __len__(self) -> int:
         return len(self._index)
 

@@ -65,6 +65,10 @@ class IndexedRawTextDataset(FairseqDataset):
         if i < 0 or i >= len(self.tokens_list):
             raise IndexError("index out of range")
 
+    def __del__(self) -> None:
+        # Subclasses outside call it. Whole texts are held here: do not wait for the cycle collector.
+        self.lines, self.tokens_list = [], []
+
     def __getitem__(self, i: int) -> torch.Tensor:
         self.check_index(i)
         return self.tokens_list[i]
