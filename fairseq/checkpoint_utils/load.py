@@ -8,6 +8,7 @@ from typing import Any
 
 from fairseq.file_io import PathManager
 from fairseq.serialization.errors import CorruptCheckpointError
+from fairseq.serialization.notes import NOTES, read_notes
 from fairseq.serialization.read import read_checkpoint
 from fairseq.serialization.upgrade import upgrade_state
 
@@ -51,11 +52,15 @@ def load_checkpoint_to_cpu(
         CorruptCheckpointError: it is no checkpoint, or damaged.
         UnsafeCheckpointError: it holds objects that are not known to be safe; the message says how to allow them.
     """
-    state = read_checkpoint(_local_copy(path, load_on_all_ranks), mmap=mmap)
+    local = _local_copy(path, load_on_all_ranks)
+    state = read_checkpoint(local, mmap=mmap)
     if not isinstance(state, dict):
         raise CorruptCheckpointError(
             f"{path} holds a {type(state).__name__}, not a fairseq checkpoint (a dictionary with model, args or cfg)"
         )
+    notes = read_notes(local)
+    if notes:
+        state[NOTES] = notes
     args, cfg = state.get("args"), state.get("cfg")
     if isinstance(args, Namespace) and arg_overrides:
         for name, value in arg_overrides.items():

@@ -19,6 +19,7 @@ from typing import IO, Any
 import torch
 
 from fairseq.serialization.errors import CheckpointWriteError
+from fairseq.serialization.notes import NOTES, add_notes
 
 __all__ = ["copy_file", "replacing", "write_checkpoint"]
 
@@ -68,7 +69,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     temporary = f"{target}.tmp"
     recorder: Any = None
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "w+b") as file:
             recorder = _Recorder(file)
             yield recorder
             file.flush()
@@ -92,17 +93,23 @@ def write_checkpoint(obj: Any, path: str | os.PathLike[str], *, checksum: bool =
     """``torch.save`` that never leaves half a file under ``path``.
 
     Args:
-        obj: what to save.
+        obj: what to save; the ``NOTES`` entry of a dictionary is kept beside the pickle, see ``notes``.
         path: a local file name in an existing folder.
         checksum: also write ``PATH.sha256``, in the format of ``sha256sum``.
 
     Raises:
         CheckpointWriteError: see ``replacing``; errors that come and go on network disks are tried three times.
     """
+    saved, notes = obj, None
+    if isinstance(obj, dict) and NOTES in obj:
+        saved = {key: value for key, value in obj.items() if key != NOTES}
+        notes = obj[NOTES]
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with replacing(path) as file:
-                torch.save(obj, file)
+                torch.save(saved, file)
+                if notes:
+                    add_notes(file, notes)
             break
         except CheckpointWriteError as error:
             if attempt == _ATTEMPTS or error.errno not in _PASSING:

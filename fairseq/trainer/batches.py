@@ -19,6 +19,22 @@ class BatchSource:
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
         self.dummy: Any = None
+        # Which sentences share a batch depends on the epoch in which the batches were made, and they are kept for
+        # later epochs. A resumed run makes them as that epoch did, so that it goes on as if it had never stopped.
+        self.made_in_epoch: int | None = None
+        self._resumed_from: int | None = None
+        self._iterator: Any = None
+
+    def resume_batches_of(self, epoch: Any) -> None:
+        """Make the next batches as epoch ``epoch`` made them; ``None`` (an upstream checkpoint): as the current one."""
+        self._resumed_from = epoch if isinstance(epoch, int) and epoch > 0 else None
+
+    def _epoch_to_make(self, epoch: int, dataset: Any, kept: bool) -> int:
+        first, self._resumed_from = self._resumed_from, None
+        if first is None or first > epoch:
+            return epoch  # nothing to go on from, or --reset-dataloader went back to the beginning
+        kept = kept and not self.trainer.cfg.dataset.update_epoch_batch_itr
+        return first if kept and self.trainer.task.can_reuse_epoch_itr(dataset) else epoch
 
     def train_iterator(
         self,
@@ -37,9 +53,11 @@ class BatchSource:
             task.load_dataset(
                 cfg.dataset.train_subset, epoch=epoch, combine=combine, data_selector=data_selector, tpu=trainer.tpu
             )
+        dataset = task.dataset(cfg.dataset.train_subset)
+        epoch = self._epoch_to_make(epoch, dataset, kept=not disable_iterator_cache)
         seed = cfg.common.seed + epoch if cfg.dataset.update_ordered_indices_seed else cfg.common.seed
         iterator = task.get_batch_iterator(
-            dataset=task.dataset(cfg.dataset.train_subset),
+            dataset=dataset,
             max_tokens=cfg.dataset.max_tokens,
             max_sentences=cfg.dataset.batch_size,
             max_positions=self._max_positions(cfg.dataset.max_tokens),
@@ -56,6 +74,8 @@ class BatchSource:
             grouped_shuffling=cfg.dataset.grouped_shuffling,
             update_epoch_batch_itr=cfg.dataset.update_epoch_batch_itr,
         )
+        if iterator is not self._iterator:
+            self._iterator, self.made_in_epoch = iterator, epoch
         self.set_dummy(iterator.first_batch)
         return iterator
 

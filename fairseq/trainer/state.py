@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from fairseq.logging import meters, metrics
+from fairseq.serialization.notes import NOTES
 
 __all__ = ["make_state", "restore"]
 
@@ -44,6 +45,8 @@ def make_state(trainer: Any) -> dict[str, Any]:
             state["extra_state"]["ema_fp32_params"] = trainer.ema.fp32_params
     if not cfg.checkpoint.no_save_optimizer_state:
         state["last_optimizer_state"] = trainer.optimizer.state_dict()
+    if trainer.batches.made_in_epoch is not None:
+        state[NOTES] = {"batches_made_in_epoch": trainer.batches.made_in_epoch}
     return state
 
 
@@ -74,6 +77,7 @@ def restore(
         AssertionError: criterion or optimizer are others than those of the checkpoint.
     """
     _restore_weights(trainer, filename, state)
+    trainer.batches.resume_batches_of(state.get(NOTES, {}).get("batches_made_in_epoch"))
     extra_state: dict[str, Any] = state["extra_state"]
     trainer._optim_history = state["optimizer_history"]
     last = state["optimizer_history"][-1]

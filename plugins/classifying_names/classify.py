@@ -27,7 +27,7 @@ def classify(model: Any, task: Any, names: Iterable[str]) -> Iterator[tuple[str,
         tokens = task.encode(" ".join(name.strip())).unsqueeze(0)
         if tokens.numel() == 0:
             continue
-        scores, _ = model(tokens)
+        scores = model(tokens)
         log_probs = torch.log_softmax(scores[0, 0].float(), dim=-1)
         best = log_probs.topk(min(BEST, log_probs.numel()))
         rows = [(task.target_dictionary[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist())]

@@ -60,7 +60,7 @@ class FairseqRNNClassifier(BaseFairseqModel):
         self.rnn = rnn
         self.input_vocab = input_vocab
 
-    def forward(self, src_tokens: Tensor, src_lengths: Tensor | None = None, **_: Any) -> tuple[Tensor, None]:
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor | None = None, **_: Any) -> Tensor:
         """``src_tokens`` (B, S) -> scores (B, 1, classes), one "position" per name as the criterion expects."""
         padding = self.input_vocab.pad()
         hidden = self.rnn.to_hidden.weight.new_zeros(src_tokens.size(0), self.rnn.hidden_size)
@@ -72,7 +72,7 @@ class FairseqRNNClassifier(BaseFairseqModel):
             going = src_tokens[:, position].ne(padding).unsqueeze(1)
             scores = torch.where(going, new_scores, scores)
             hidden = torch.where(going, new_hidden, hidden)
-        return scores.unsqueeze(1), None
+        return scores.unsqueeze(1)
 
 
 @register_model_architecture("rnn_classifier", "pytorch_tutorial_rnn")
