@@ -189,15 +189,9 @@ class TrainingStep:
         return False
 
     def _amp_overflow(self) -> Any:
+        # The optimizer has logged the overflow, and has given up if the scale cannot shrink any more.
         trainer, common = self.trainer, self.trainer.cfg.common
         optimizer = trainer.optimizer
-        next_scale = optimizer.next_loss_scale
-        if next_scale <= common.min_loss_scale:
-            raise FloatingPointError(
-                f"AMP: Minimum loss scale reached ({common.min_loss_scale}). Your loss is probably exploding. A "
-                "smaller --lr, --clip-norm or more batches per update (--update-freq) may help."
-            )
-        logger.info("AMP: overflow detected, setting scale to to %s", next_scale)
         # The scaler sees the overflow, skips the step and lowers its scale.
         trainer.task.optimizer_step(optimizer, model=trainer.model, update_num=trainer.get_num_updates())
         trainer.zero_grad()
