@@ -76,10 +76,13 @@ def _split_off_validation(stages: Stages, path: Path, language: str) -> dict[str
     """Every 23rd pair goes to validation, the others to training."""
 
     def work(sources: list[Path], targets: list[Path]) -> None:
-        with open_text(sources[0]) as lines, targets[0].open("w", encoding="utf-8", newline="\n") as train:
-            with targets[1].open("w", encoding="utf-8", newline="\n") as valid:
-                for number, line in enumerate(lines, 1):
-                    (valid if number % iwslt14.VALID_EVERY == 0 else train).write(line)
+        with (
+            open_text(sources[0]) as lines,
+            targets[0].open("w", encoding="utf-8", newline="\n") as train,
+            targets[1].open("w", encoding="utf-8", newline="\n") as valid,
+        ):
+            for number, line in enumerate(lines, 1):
+                (valid if number % iwslt14.VALID_EVERY == 0 else train).write(line)
 
     names = [f"split.train.{language}", f"split.valid.{language}"]
     train, valid = stages.run(f"split {language}", [path], names, iwslt14.VALID_EVERY, work)

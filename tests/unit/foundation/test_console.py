@@ -64,6 +64,11 @@ def test_log_lines_have_the_form_that_scripts_parse() -> None:
 
 
 def test_a_configured_program_keeps_its_logging() -> None:
+    handler = logging.NullHandler()
+    logging.root.addHandler(handler)
     before = list(logging.root.handlers)
-    setup_logging()
-    assert before and logging.root.handlers == before or not before
+    try:
+        setup_logging()
+        assert logging.root.handlers == before
+    finally:
+        logging.root.removeHandler(handler)

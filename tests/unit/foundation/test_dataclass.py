@@ -120,7 +120,8 @@ def test_from_namespace_takes_known_names_only() -> None:
     ("value", "kind", "expected"),
     [
         ("3", int, 3), ("0.5", float, 0.5), (1, bool, True), ((1, 2), List[float], [1.0, 2.0]), (None, int, None),
-        ("", Optional[int], ""), ("${a.b}", int, "${a.b}"), ("abc", str, "abc"), ("7", str, "7"), ({"a": 1}, Any, {"a": 1}),
+        ("", Optional[int], ""), ("${a.b}", int, "${a.b}"), ("abc", str, "abc"), ("7", str, "7"),
+        ({"a": 1}, Any, {"a": 1}),
     ],
 )  # fmt: skip
 def test_values_are_brought_to_their_type(value: Any, kind: Any, expected: Any) -> None:
@@ -184,7 +185,12 @@ def test_what_is_no_config_is_returned_as_it_is() -> None:
 
 
 def test_overrides_reach_every_section_and_namespace() -> None:
-    tree = {"task": {"data": "a", "deep": {"data": "b"}}, "model": Namespace(data="c"), "bpe": None, "generation": {"beam": 5}}
+    tree = {
+        "task": {"data": "a", "deep": {"data": "b"}},
+        "model": Namespace(data="c"),
+        "bpe": None,
+        "generation": {"beam": 5},
+    }
     cfg = OmegaConf.create(tree, flags={"allow_objects": True})
     OmegaConf.set_struct(cfg, True)
     overwrite_args_by_name(cfg, {"data": "new", "generation": {"beam": 2, "extra": 1}})

@@ -106,7 +106,10 @@ def test_a_plugins_architecture_is_found_by_its_folder(plugin: str) -> None:
     name = Path(plugin).name
     args = parse("data", "--user-dir", plugin, "--arch", f"{name}_arch")
     assert getattr(args, f"{name}_size") == 11
-    assert getattr(parse("data", "--user-dir", plugin, "--arch", f"{name}_arch", f"--{name}-size", "3"), f"{name}_size") == 3
+    assert (
+        getattr(parse("data", "--user-dir", plugin, "--arch", f"{name}_arch", f"--{name}-size", "3"), f"{name}_size")
+        == 3
+    )
 
 
 def test_other_spellings_of_flags_are_understood_values_are_left_alone() -> None:
