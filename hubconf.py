@@ -1,6 +1,6 @@
 """Entry points of ``torch.hub``: published models by name, and the text encoders ``bpe`` and ``tokenizer``.
 
-    torch.hub.load("path/to/repository", "transformer.wmt19.en-de", source="local")
+torch.hub.load("path/to/repository", "transformer.wmt19.en-de", source="local")
 """
 
 import functools

@@ -135,7 +135,8 @@ class GeneratorHubInterface(nn.Module):
         self.tokenizer = encoders.build_tokenizer(cfg.tokenizer)
         self.bpe = encoders.build_bpe(cfg.bpe)
         self.max_positions = utils.resolve_max_positions(
-            self.task.max_positions(), *[model.max_positions() for model in self.models]  # type: ignore[operator]
+            self.task.max_positions(),
+            *[model.max_positions() for model in self.models],  # type: ignore[operator]
         )
         # Follows .to() and .cuda(), so that there is always something to ask for the device.
         self.register_buffer("_float_tensor", torch.tensor([0], dtype=torch.float))
@@ -151,9 +152,7 @@ class GeneratorHubInterface(nn.Module):
         """The best output of each sentence; as ``sample`` with a wider beam."""
         return self.sample(sentences, beam, verbose, **kwargs)
 
-    def sample(
-        self, sentences: str | list[str], beam: int = 1, verbose: bool = False, **kwargs: Any
-    ) -> Any:
+    def sample(self, sentences: str | list[str], beam: int = 1, verbose: bool = False, **kwargs: Any) -> Any:
         """Generate for one sentence (text in, text out) or a list of them.
 
         Args:
@@ -165,9 +164,7 @@ class GeneratorHubInterface(nn.Module):
         found = self.generate(tokenized, beam, verbose, **kwargs)
         return [self.decode(hypotheses[0]["tokens"]) for hypotheses in found]
 
-    def score(
-        self, sentences: str | list[str], replace_newline_with_eos: bool = False, **kwargs: Any
-    ) -> Any:
+    def score(self, sentences: str | list[str], replace_newline_with_eos: bool = False, **kwargs: Any) -> Any:
         """Score sentences as they are, see ``SequenceScorer``; one hypothesis (text given) or a list of them."""
         if isinstance(sentences, str):
             return self.score([sentences], replace_newline_with_eos=replace_newline_with_eos, **kwargs)[0]

@@ -232,9 +232,7 @@ class IterativeRefinementGenerator:
                 entry["history"] = [self._hypothesis(step, earlier[row], None, None) for earlier in out.history]
             found[int(sentences[row])] = [entry]
 
-    def _hypothesis(
-        self, step: int, tokens: Tensor, scores: Tensor | None, attention: Tensor | None
-    ) -> dict[str, Any]:
+    def _hypothesis(self, step: int, tokens: Tensor, scores: Tensor | None, attention: Tensor | None) -> dict[str, Any]:
         real = tokens.ne(self.pad)
         scores = scores[real] if scores is not None else None
         attention = attention[real] if attention is not None else None

@@ -74,6 +74,7 @@ class ConstraintState(ABC):
 
     def __init__(self) -> None:
         """States hold what their class documents; the base holds nothing."""
+        super().__init__()
 
     @property
     @abstractmethod
@@ -200,7 +201,9 @@ class UnorderedConstraintState(ConstraintState):
     @staticmethod
     def create(constraint_tensor: Tensor) -> UnorderedConstraintState:
         """The start state of one packed row."""
-        return UnorderedConstraintState(ConstraintNode.create(c.tolist() for c in unpack_constraints(constraint_tensor)))
+        return UnorderedConstraintState(
+            ConstraintNode.create(c.tolist() for c in unpack_constraints(constraint_tensor))
+        )
 
     def __str__(self) -> str:
         done = "/".join(f"{node.id}" for node in self.completed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -40,8 +41,9 @@ def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     Raises:
         ValueError: one file has more lines than the other.
     """
-    lines = sys.stdin if args.sys == "-" else open(args.sys, encoding="utf-8")
-    with lines, open(args.ref, encoding="utf-8") as references:
+    with contextlib.ExitStack() as files:
+        lines = sys.stdin if args.sys == "-" else files.enter_context(open(args.sys, encoding="utf-8"))
+        references = files.enter_context(open(args.ref, encoding="utf-8"))
         for number, (output, reference) in enumerate(zip_longest(lines, references), start=1):
             if output is None or reference is None:
                 short, other = (args.sys, args.ref) if output is None else (args.ref, args.sys)

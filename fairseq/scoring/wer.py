@@ -16,7 +16,9 @@ __all__ = ["WerScorer", "WerScorerConfig", "edit_distance"]
 def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
     """Fewest insertions, deletions and substitutions that turn one sequence into the other (Levenshtein 1966)."""
     codes: dict[str, int] = {}
-    a, b = (np.array([codes.setdefault(item, len(codes)) for item in items], dtype=np.int64) for items in (first, second))
+    a, b = (
+        np.array([codes.setdefault(item, len(codes)) for item in items], dtype=np.int64) for items in (first, second)
+    )
     steps = np.arange(len(b) + 1)
     row = steps.copy()
     for i, item in enumerate(a, start=1):

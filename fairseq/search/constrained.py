@@ -120,12 +120,14 @@ class LexicallyConstrainedBeamSearch(Search):
         # Stable, so that equal candidates keep the order in which they were proposed.
         ranked.sort(key=lambda item: -item[0])
         kept = [
-            item for i, item in enumerate(ranked) if i == 0 or (item[1], item[2]) != (ranked[i - 1][1], ranked[i - 1][2])
+            item
+            for i, item in enumerate(ranked)
+            if i == 0 or (item[1], item[2]) != (ranked[i - 1][1], ranked[i - 1][2])
         ]
         striped = []
         rank, bank = 0, -1
         for order, item in enumerate(kept):
-            # Sorted by score a bank is one run, except among words that are out of reach: those start runs of their own.
+            # Sorted by score a bank is one run, except among words out of reach: those start runs of their own.
             rank = rank + 1 if item[4].bank == bank else 0
             bank = item[4].bank
             striped.append((rank, -bank, order, item))

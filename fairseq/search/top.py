@@ -14,9 +14,9 @@ _WIDE = 2048
 def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """``values.topk(k)`` over the last dimension, faster for wide rows on a CPU.
 
-    A CPU selects the k best by moving whole rows; a maximum is a vectorised read. So the row is folded into columns, the
-    k columns with the greatest maxima are found, and the k best must lie in those. The result is exact; only which of
-    several equal values comes first may differ.
+    A CPU selects the k best by moving whole rows; a maximum is a vectorised read. So the row is folded into columns,
+    the k columns with the greatest maxima are found, and the k best must lie in those. The result is exact; only which
+    of several equal values comes first may differ.
 
     Args:
         values: ``(rows, width)``.

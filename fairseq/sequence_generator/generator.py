@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -120,15 +119,15 @@ class SequenceGenerator(nn.Module):
 
         Args:
             models: not used, the generator was built with its models; kept for callers.
-            sample: a batch; ``sample["net_input"]`` holds ``src_tokens`` ``(bsz, S)``, or ``source`` or ``features`` with
-                ``padding_mask``.
+            sample: a batch; ``sample["net_input"]`` holds ``src_tokens`` ``(bsz, S)``, or ``source`` or ``features``
+                with ``padding_mask``.
             kwargs: ``prefix_tokens`` ``(bsz, length)`` that outputs must begin with (padding ends a prefix),
                 ``constraints`` (packed, see ``token_generation_constraints``), ``bos_token`` to begin with.
 
         Returns:
-            For each input its hypotheses, best first: dicts of ``tokens`` (int64, ending with ``eos``), ``score`` (0-dim),
-            ``attention`` ``(S, length)`` or empty, ``alignment`` (empty here), ``positional_scores`` ``(length,)``,
-            natural logarithms.
+            For each input its hypotheses, best first: dicts of ``tokens`` (int64, ending with ``eos``), ``score``
+            (0-dim), ``attention`` ``(S, length)`` or empty, ``alignment`` (empty here), ``positional_scores``
+            ``(length,)``; scores are natural logarithms.
         """
         return self._generate(sample, **kwargs)
 
@@ -290,9 +289,7 @@ class SequenceGenerator(nn.Module):
                 newly_finished.append(position)
         return newly_finished
 
-    def is_finished(
-        self, step: int, unfin_idx: int, max_len: int, finalized_sent_len: int, beam_size: int
-    ) -> bool:
+    def is_finished(self, step: int, unfin_idx: int, max_len: int, finalized_sent_len: int, beam_size: int) -> bool:
         """Whether a sentence with so many finished hypotheses is complete."""
         return finalized_sent_len >= beam_size or step == max_len
 
