@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _ABSENT = object()
+_NO_VALUE = ("MissingMandatoryValue", "InterpolationKeyError", "InterpolationToMissingValueError")
 Rule = Callable[[Any], None]
 
 
@@ -114,11 +115,11 @@ class Preset:
 
 
 def is_given(args: Any, name: str, none_is_missing: bool = False) -> bool:
-    """Whether an option has a value; OmegaConf's ``???`` counts as none."""
+    """Whether an option has a value; OmegaConf's ``???``, and a reference that leads nowhere, count as none."""
     try:
         value = getattr(args, name, _ABSENT)
-    except Exception as error:  # omegaconf's MissingMandatoryValue, named here because omegaconf may be absent
-        if type(error).__name__ != "MissingMandatoryValue":
+    except Exception as error:  # omegaconf's, told by their names because omegaconf may be absent
+        if type(error).__name__ not in _NO_VALUE:
             raise
         return False
     return not (value is _ABSENT or (none_is_missing and value is None))

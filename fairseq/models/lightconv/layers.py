@@ -83,7 +83,7 @@ class LightConvEncoderLayer(nn.Module):
             encoder_padding_mask: ``(batch, src_len)``, true at padding, which the convolution sees as zeros.
         """
         residual = x
-        if self.normalize_before:
+        if self.maybe_layer_norm(before=True):
             x = self.layer_norm1(x)
         x = self.linear1(self.input_dropout_module(x))
         if self.act is not None:
@@ -91,17 +91,27 @@ class LightConvEncoderLayer(nn.Module):
         if encoder_padding_mask is not None:
             x = x.masked_fill(encoder_padding_mask.transpose(0, 1).unsqueeze(2), 0)
         x = residual + self.dropout_module(self.linear2(self.conv(x)))
-        if not self.normalize_before:
+        if self.maybe_layer_norm(after=True):
             x = self.layer_norm1(x)
 
         residual = x
-        if self.normalize_before:
+        if self.maybe_layer_norm(before=True):
             x = self.layer_norm2(x)
         x = self.relu_dropout_module(F.relu(self.fc1(x)))
         x = residual + self.dropout_module(self.fc2(x))
-        if not self.normalize_before:
+        if self.maybe_layer_norm(after=True):
             x = self.layer_norm2(x)
         return x
+
+    def maybe_layer_norm(self, before: bool = False, after: bool = False) -> bool:
+        """Whether blocks normalise at this point, ``before`` or ``after`` them.
+
+        Raises:
+            AssertionError: not exactly one of the two is asked for.
+        """
+        if before == after:
+            raise AssertionError("give exactly one of before and after")
+        return before == self.normalize_before
 
     def extra_repr(self) -> str:
         """The dropout rates, for ``print(model)``."""
@@ -182,7 +192,7 @@ class LightConvDecoderLayer(nn.Module):
             ``(output, attention (batch, tgt_len, src_len) or None)``.
         """
         residual = x
-        if self.normalize_before:
+        if self.maybe_layer_norm(before=True):
             x = self.conv_layer_norm(x)
         if prev_conv_state is not None:
             self.conv._set_input_buffer(incremental_state, prev_conv_state)
@@ -191,15 +201,15 @@ class LightConvDecoderLayer(nn.Module):
             x = self.act(x)
         x = self.conv(x, incremental_state=incremental_state)
         x = residual + self.dropout_module(self.linear2(x))
-        if not self.normalize_before:
+        if self.maybe_layer_norm(after=True):
             x = self.conv_layer_norm(x)
 
         attn: Tensor | None = None
         if self.encoder_attn is not None and self.encoder_attn_layer_norm is not None:
             residual = x
-            if self.normalize_before:
+            if self.maybe_layer_norm(before=True):
                 x = self.encoder_attn_layer_norm(x)
-            if prev_attn_state is not None:
+            if prev_attn_state is not None and incremental_state is not None:
                 saved: dict[str, Tensor | None] = {}
                 saved["prev_key"] = prev_attn_state[0]
                 saved["prev_value"] = prev_attn_state[1]
@@ -214,15 +224,15 @@ class LightConvDecoderLayer(nn.Module):
                 need_weights=(not self.training and self.need_attn),
             )
             x = residual + self.dropout_module(x)
-            if not self.normalize_before:
+            if self.maybe_layer_norm(after=True):
                 x = self.encoder_attn_layer_norm(x)
 
         residual = x
-        if self.normalize_before:
+        if self.maybe_layer_norm(before=True):
             x = self.final_layer_norm(x)
         x = self.relu_dropout_module(F.relu(self.fc1(x)))
         x = residual + self.dropout_module(self.fc2(x))
-        if not self.normalize_before:
+        if self.maybe_layer_norm(after=True):
             x = self.final_layer_norm(x)
         return x, attn
 
@@ -230,6 +240,16 @@ class LightConvDecoderLayer(nn.Module):
     def make_generation_fast_(self, need_attn: bool = False, **kwargs: Any) -> None:
         """Leave out the attention weights unless they are asked for."""
         self.need_attn = need_attn
+
+    def maybe_layer_norm(self, before: bool = False, after: bool = False) -> bool:
+        """Whether blocks normalise at this point, ``before`` or ``after`` them.
+
+        Raises:
+            AssertionError: not exactly one of the two is asked for.
+        """
+        if before == after:
+            raise AssertionError("give exactly one of before and after")
+        return before == self.normalize_before
 
     def extra_repr(self) -> str:
         """The dropout rates, for ``print(model)``."""
