@@ -61,11 +61,13 @@ class _ResidualBlocks(nn.Module):
         """Whether to work on ``(B, T, C)``: what lies like that in memory need not be copied for each linear map."""
         if torch.jit.is_scripting():
             return False
-        if not is_batch_first(x):
-            return False
+        return is_batch_first(x) and self._acts_on_rows()
+
+    @torch.jit.unused
+    def _acts_on_rows(self) -> bool:
         names = ("self_attn_layer_norm", "encoder_attn_layer_norm", "attn_ln", "ffn_layernorm", "final_layer_norm")
-        parts = [getattr(self, name, None) for name in names]
-        return act_on_rows(self.fc1, self.fc2, *(part for part in parts if part is not None))
+        norms = [getattr(self, name, None) for name in names]
+        return act_on_rows(self.fc1, self.fc2, *(norm for norm in norms if norm is not None))
 
     def _drop_and_connect(self, x: Tensor, residual: Tensor) -> Tensor:
         """Dropout and residual connection, in one pass if no subclass has its own idea of either."""

@@ -193,6 +193,23 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         alignment_heads: Optional[int] = None,
     ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
         """See :meth:`extract_features`."""
+        x, prev_output_tokens = self._embed(prev_output_tokens, incremental_state)
+        is_padding = prev_output_tokens.eq(self.padding_idx)
+        return self._run_layers(
+            x, is_padding, encoder_out, incremental_state, full_context_alignment, alignment_layer, alignment_heads
+        )
+
+    def _run_layers(
+        self,
+        x: Tensor,
+        is_padding: Tensor,
+        encoder_out: Optional[Dict[str, List[Tensor]]],
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
+        full_context_alignment: bool,
+        alignment_layer: Optional[int],
+        alignment_heads: Optional[int],
+    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
+        """From embeddings ``(B, T, C)`` to features; ``is_padding`` is ``(B, T)``."""
         if alignment_layer is None:
             alignment_layer = self.num_layers - 1
         enc: Optional[Tensor] = None
@@ -202,11 +219,9 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         if encoder_out is not None and len(encoder_out["encoder_padding_mask"]) > 0:
             padding_mask = encoder_out["encoder_padding_mask"][0]
 
-        x, prev_output_tokens = self._embed(prev_output_tokens, incremental_state)
         x = x.transpose(0, 1)
         # Batches of sentence pairs nearly always have padding, so only the others are looked at.
         look = enc is None or incremental_state is not None
-        is_padding = prev_output_tokens.eq(self.padding_idx)
         self_attn_padding_mask: Optional[Tensor] = None
         if self.cross_self_attention or has_padding(is_padding, look=look):
             self_attn_padding_mask = is_padding
