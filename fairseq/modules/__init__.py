@@ -2,6 +2,11 @@
 
 from fairseq._lazy import attach
 
+# These two name a function and the module it lives in. Imported here, the function is what the package shows.
+from fairseq.modules.cross_entropy import cross_entropy as cross_entropy
+from fairseq.modules.gelu import gelu as gelu
+from fairseq.modules.gelu import gelu_accurate as gelu_accurate
+
 _EXPORTS = {
     "AdaptiveInput": "adaptive_input",
     "AdaptiveSoftmax": "adaptive_softmax",
