@@ -318,7 +318,7 @@ DEFECTS = (
         "IndexError: index 4 is out of bounds for dimension 0 with size 4 (in DiverseBeamSearch)",
         "Its buffers are addressed by the sentence's id, not by its place in the batch.",
         "Generate with --batch-size 1, or move to a release that has it right.",
-        ("diversebeamsearch", "indexerror"), ("search.py", "indexerror", "out of bounds for dimension 0"),
+        ("diversebeamsearch", "indexerror"), ("indexerror", "out of bounds for dimension 0", "diversebeamsearch"), ("search.py", "indexerror", "out of bounds for dimension 0"),
         fairseq="0.12 and main",
     ),
     _card(
@@ -342,7 +342,7 @@ DEFECTS = (
         "adafactor --relative-step",
         "ValueError: Cannot combine manual lr and relative_step options",
         "The learning rate always has a value, and Adafactor refuses both.",
-        "Pass --lr 0 is not enough: set lr to None in optim/adafactor.py when relative_step is on.",
+        "Setting --lr 0 is not enough: make lr None in optim/adafactor.py when relative_step is on.",
         ("cannot combine manual lr and relative_step",), ("relative_step",),
     ),
     _card(

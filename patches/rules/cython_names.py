@@ -19,7 +19,7 @@ class CythonNames(Rule):
         since={"numpy": "1.24"},
         fairseq="forks",
         change="np.int becomes int, np.float float, and so on; types of cimported numpy (np.int_t, np.int64_t) stay.",
-        matches=[(".pyx", "module 'numpy' has no attribute")],
+        matches=[(".pyx", "module 'numpy' has no attribute"), ("module 'numpy' has no attribute", ".pyx")],
         tokens=[b"np."],
         files=["*.pyx"],
         before="import numpy as np\nDTYPE = np.int  # np.int here\nctypedef np.int_t T\nx = 'np.int'\n",

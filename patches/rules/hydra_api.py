@@ -37,7 +37,8 @@ class HydraApi(Rename):
         "follow (version_base), and strict went away.",
         since={"hydra": "1.1"},
         fairseq="0.10 to main (dataclass/initialize, dataclass/utils, hydra_train, hub_utils, checkpoint_utils)",
-        change='strict= is dropped, version_base="1.1" (as before) is passed, and names are taken from hydra.',
+        change='strict= is dropped, version_base is passed ("1.1" to hydra.main, which then enters its output folder as before), '
+        "and names are taken from hydra.",
         matches=[
             ("compose() got an unexpected keyword argument 'strict'",),
             ("the strict flag in the compose api is deprecated",),
@@ -63,7 +64,7 @@ def run(cfg):
 from hydra import initialize, compose
 import hydra
 
-with initialize(config_path="config", version_base="1.1"):
+with initialize(config_path="config", version_base="1.3"):
     cfg = compose("config", overrides=[])
 
 
@@ -74,7 +75,7 @@ def run(cfg):
         more=[
             Example(
                 "from hydra import compose, initialize\n\nwith initialize():\n    compose('c')\n",
-                "from hydra import compose, initialize\n\nwith initialize(version_base=\"1.1\"):\n    compose('c')\n",
+                "from hydra import compose, initialize\n\nwith initialize(version_base=\"1.3\"):\n    compose('c')\n",
             )
         ],
         untouched=[
@@ -89,8 +90,10 @@ def run(cfg):
             return drop_argument(updated, "strict")
         if self.ctx.origin(original.func, *self.WITH_BASE) and argument(original, "version_base", 99) is None:
             if not any(arg.star == "**" for arg in original.args):
-                self.hit(original, 'version_base="1.1" is passed')
-                return with_keyword(updated, "version_base", cst.SimpleString('"1.1"'))
+                # Programs under hydra.main count on running in their output folder, which ended with 1.1.
+                base = '"1.1"' if self.ctx.origin(original.func, "hydra.main") else '"1.3"'
+                self.hit(original, f"version_base={base} is passed")
+                return with_keyword(updated, "version_base", cst.SimpleString(base))
         return updated
 
 

@@ -40,8 +40,8 @@ class SacrebleuApi(Rename):
             ("cannot import name", "from 'sacrebleu"),
         ],
         tokens=[b"sacrebleu"],
-        before="import sacrebleu\n\nx = sacrebleu.compute_bleu([1], [1], 1, 1)\ny = sacrebleu.DEFAULT_TOKENIZER\n",
-        after="import sacrebleu\nfrom _modern import compute_bleu\n\nx = compute_bleu([1], [1], 1, 1)\ny = \"13a\"\n",
+        before="import sacrebleu\n\nx = sacrebleu.compute_bleu([1] * 4, [1] * 4, 4, 4)\ny = sacrebleu.DEFAULT_TOKENIZER\n",
+        after="import sacrebleu\nfrom _modern import compute_bleu\n\nx = compute_bleu([1] * 4, [1] * 4, 4, 4)\ny = \"13a\"\n",
         more=[
             Example(
                 "import sacrebleu\n\n\ndef f(path, lines):\n    with open(path) as ref:\n"
