@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["distribute", "fsdp", "fused_adamw", "grad_scaler", "local_part"]
+__all__ = ["buffer_settings", "distribute", "fsdp", "fused_adamw", "grad_scaler", "local_part"]
 
 # A private operator, though steady since 2.0 (CPU: since 2.4). Without it the callers' multi-tensor code does the job.
 _fused_adamw: Callable[..., Any] | None = getattr(torch, "_fused_adamw_", None)
@@ -65,6 +66,14 @@ def fused_adamw(
 def grad_scaler(device: str, **settings: Any) -> Any:
     """``torch.amp.GradScaler`` for a device type (``"cuda"``, ``"cpu"``)."""
     return torch.amp.GradScaler(device, **settings)
+
+
+def buffer_settings(broadcasts: bool) -> dict[str, bool]:
+    """The argument of ``DistributedDataParallel`` that says whether buffers are copied from rank 0 at each forward
+    pass; renamed in 2.13."""
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel.__init__).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return {name: broadcasts}
 
 
 def fsdp() -> tuple[Any, Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fairseq.compat.torch import buffer_settings
 from fairseq.distributed.distributed_timeout_wrapper import DistributedTimeoutWrapper
 from fairseq.distributed.module_proxy_wrapper import ModuleProxyWrapper
 
@@ -64,7 +65,7 @@ def _native(cfg: Any, model: nn.Module, process_group: Any, device: torch.device
         output_device=ids[0] if ids else None,
         process_group=process_group,
         bucket_cap_mb=cfg.bucket_cap_mb,
-        broadcast_buffers=cfg.broadcast_buffers,
+        **buffer_settings(cfg.broadcast_buffers),
         find_unused_parameters=cfg.find_unused_parameters,
         gradient_as_bucket_view=cfg.gradient_as_bucket_view,
     )

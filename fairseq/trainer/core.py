@@ -336,16 +336,8 @@ class Trainer:
 
     def clip_grad_norm(self, clip_norm: float) -> torch.Tensor:
         """Scale gradients down to an L2 norm of at most ``clip_norm`` (0: no limit); returns the norm before that."""
-
-        def total(norm: torch.Tensor) -> torch.Tensor:
-            from fairseq.distributed import utils as distributed_utils
-
-            squared = norm.float() ** 2
-            return distributed_utils.all_reduce(squared, group=self.data_parallel_process_group) ** 0.5
-
-        # Workers hold different shards of the gradient: the norm of the whole is over all of them.
-        sharded = self.is_fsdp and self.data_parallel_world_size > 1
-        return self.optimizer.clip_grad_norm(clip_norm, aggregate_norm_fn=total if sharded else None)
+        # Shards of a gradient (DTensor) know their group: the norm of a sharded model is that of the whole already.
+        return self.optimizer.clip_grad_norm(clip_norm)
 
     def _extra_step_arguments(self) -> dict[str, Any]:
         if self.cfg.ema.store_ema and getattr(self.task, "uses_ema", False):
