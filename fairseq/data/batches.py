@@ -76,6 +76,18 @@ class Batches(MutableSequence[Any]):
             return iter(self._list)
         return (self._batch(position) for position in range(len(self)))
 
+    def __contains__(self, batch: object) -> bool:
+        return any(np.array_equal(own, batch) for own in self)  # type: ignore[arg-type]
+
+    def index(self, batch: Any, start: int = 0, stop: Optional[int] = None) -> int:
+        for position in range(*slice(start, stop).indices(len(self))):
+            if np.array_equal(self[position], batch):
+                return position
+        raise ValueError(f"{batch} is not among the batches")
+
+    def count(self, batch: Any) -> int:
+        return sum(np.array_equal(own, batch) for own in self)
+
     def __setitem__(self, item: Any, value: Any) -> None:
         self._plain()[item] = value
 

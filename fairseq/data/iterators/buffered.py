@@ -19,6 +19,14 @@ SECONDS_BEFORE_FIRST_WARNING = 5 * 60
 SECONDS_BETWEEN_WARNINGS = 15 * 60
 
 
+def length_of(iterable: Any) -> int:
+    """Its length; a number beyond reach for a stream that cannot tell it."""
+    try:
+        return len(iterable)
+    except TypeError:
+        return sys.maxsize
+
+
 class BackgroundConsumer(threading.Thread):
     """Moves items from ``source`` into ``queue`` until the source ends, fails, or :meth:`stop` is called.
 
@@ -80,8 +88,7 @@ class BufferedIterator:
         self._consumer: Optional[BackgroundConsumer] = None
         self.start_time = time.time()
         self.warning_time: Optional[float] = None
-        # A stream that cannot tell its length is read to its end.
-        self.total: int = len(iterable) if hasattr(iterable, "__len__") else sys.maxsize
+        self.total: int = length_of(iterable)
 
     def _start(self) -> BackgroundConsumer:
         device = torch.cuda.current_device() if torch.cuda.is_available() else None

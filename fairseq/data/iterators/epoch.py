@@ -2,6 +2,7 @@
 
 import math
 import signal
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Optional
 
@@ -104,6 +105,19 @@ class FrozenBatchSampler:
 
     def __len__(self) -> int:
         return len(self.batches)
+
+
+class WeakCall:
+    """Calls a bound method without keeping its object alive."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method: Any = weakref.WeakMethod(method)
+
+    def __call__(self, *args: Any) -> Any:
+        method = self._method()
+        if method is None:
+            raise ReferenceError("the epoch iterator that made this sampler is gone")
+        return method(*args)
 
 
 def leave_interrupts_to_parent(worker_id: int) -> None:
@@ -345,7 +359,9 @@ class EpochBatchIterator(EpochBatchIterating):
             if self._follower is not None:
                 self._follower.announce(epoch)
             return self.dataloader
-        sampler = FrozenBatchSampler(self.ordered_batches, epoch, fix_batches_to_gpus, shuffle, offset)
+        # A weak reference: the loader that this object keeps must not keep this object, or worker processes would live
+        # on until the garbage collector comes by.
+        sampler = FrozenBatchSampler(WeakCall(self.ordered_batches), epoch, fix_batches_to_gpus, shuffle, offset)
         lasting = self.persistent_workers and self.num_workers > 0
         dataset: Any = self.dataset
         if lasting and self.reuse_dataloader and hasattr(self.dataset, "set_epoch"):

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import listed
+
+from fairseq.data import TokenBlockDataset, _token_blocks_numpy
+from fairseq.data.kernels import compiled_or
+
+COMPILED = compiled_or("_token_blocks", _token_blocks_numpy)
+KERNELS = [_token_blocks_numpy] + ([COMPILED] if COMPILED is not _token_blocks_numpy else [])
+
+
+def by_rule(sizes, block_size, separator, shortest):
+    blocks, begin, position = [], 0, 0
+    for size in [*sizes, None]:
+        full = size is None or position - begin + size > block_size or size == separator
+        if full and position > begin:
+            if position - begin >= shortest:
+                blocks.append([begin, position])
+            begin = position
+        position += size or 0
+        if size == separator:
+            begin = position
+    return blocks
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.__name__.rsplit(".", 1)[-1])
+@given(
+    sizes=st.lists(st.integers(1, 9), max_size=60),
+    block_size=st.integers(1, 20),
+    separator=st.sampled_from([-1, 1, 2]),
+    shortest=st.sampled_from([1, 2]),
+)
+@settings(max_examples=80, deadline=None)
+def test_blocks_of_whole_sentences_follow_the_rule(kernel, sizes, block_size, separator, shortest):
+    found = kernel.whole_sentences(np.array(sizes, dtype=np.int64), block_size, separator, shortest)
+    assert found.tolist() == by_rule(sizes, block_size, separator, shortest)
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=30), block_size=st.integers(1, 20))
+@settings(max_examples=40, deadline=None)
+def test_no_token_is_lost_or_repeated(sizes, block_size):
+    numbers = iter(range(10**6))
+    sentences = [[next(numbers) for _ in range(size)] for size in sizes]
+    base = listed(*sentences)
+    for mode in ("none", "complete", "eos"):
+        blocks = TokenBlockDataset(base, base.sizes, block_size, pad=1, eos=2, break_mode=mode)
+        joined = [token for i in range(len(blocks)) for token in blocks[i].tolist()]
+        assert joined == list(range(sum(sizes)))
+        assert [len(blocks[i]) for i in range(len(blocks))] == list(blocks.sizes)
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(AssertionError, match="at least one sentence"):
+        TokenBlockDataset([], [], 5, pad=1, eos=2)
+
+
+def test_a_mode_that_needs_a_block_size_says_so():
+    base = listed([4, 2])
+    with pytest.raises(ValueError, match="block_size"):
+        TokenBlockDataset(base, base.sizes, None, pad=1, eos=2, break_mode="complete")
