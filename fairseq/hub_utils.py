@@ -124,16 +124,13 @@ class GeneratorHubInterface(nn.Module):
         from fairseq import utils
         from fairseq.data import encoders
 
-        self.cfg = cfg
-        self.task = task
         self.models = nn.ModuleList(models)
-        self.src_dict = task.source_dictionary
-        self.tgt_dict = task.target_dictionary
         for model in self.models:
             model.prepare_for_inference_(cfg)  # type: ignore[operator]
+        self.task, self.cfg = task, cfg
+        self.tokenizer, self.bpe = encoders.build_tokenizer(cfg.tokenizer), encoders.build_bpe(cfg.bpe)
+        self.src_dict, self.tgt_dict = task.source_dictionary, task.target_dictionary
         self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
-        self.tokenizer = encoders.build_tokenizer(cfg.tokenizer)
-        self.bpe = encoders.build_bpe(cfg.bpe)
         self.max_positions = utils.resolve_max_positions(
             self.task.max_positions(),
             *[model.max_positions() for model in self.models],  # type: ignore[operator]

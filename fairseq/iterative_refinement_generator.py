@@ -56,21 +56,16 @@ class IterativeRefinementGenerator:
         retain_history: bool = False,
         reranking: bool = False,
     ) -> None:
-        self.bos = tgt_dict.bos()
-        self.pad = tgt_dict.pad()
-        self.unk = tgt_dict.unk()
-        self.eos = tgt_dict.eos()
-        self.vocab_size = len(tgt_dict)
-        self.eos_penalty = eos_penalty
-        self.max_iter = max_iter
-        self.max_ratio = max_ratio
-        self.beam_size = beam_size
-        self.reranking = reranking
-        self.decoding_format = decoding_format
-        self.retain_dropout = retain_dropout
-        self.retain_history = retain_history
-        self.adaptive = adaptive
         self.models = models
+        self.vocab_size = len(tgt_dict)
+        self.bos, self.eos, self.pad, self.unk = (tgt_dict.bos(), tgt_dict.eos(), tgt_dict.pad(), tgt_dict.unk())
+        # When to stop, and how long outputs may be.
+        self.max_iter, self.adaptive = max_iter, adaptive
+        self.max_ratio, self.eos_penalty = max_ratio, eos_penalty
+        # What is tried, combined and kept.
+        self.beam_size, self.reranking = beam_size, reranking
+        self.decoding_format = decoding_format
+        self.retain_dropout, self.retain_history = retain_dropout, retain_history
 
     def generate_batched_itr(
         self,

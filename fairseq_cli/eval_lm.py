@@ -35,12 +35,12 @@ class WordStat:
 
     def add(self, log_prob: float, next_word_prob: float | None) -> None:
         """Count one occurrence; ``next_word_prob`` is ``None`` when no word follows."""
-        if next_word_prob is not None:
-            self.next_word_prob += next_word_prob
-        else:
-            self.missing_next_words += 1
-        self.log_prob += log_prob
         self.count += 1
+        self.log_prob += log_prob
+        if next_word_prob is None:
+            self.missing_next_words += 1
+            return
+        self.next_word_prob += next_word_prob
 
     def __str__(self) -> str:
         followed = self.count - self.missing_next_words
@@ -209,13 +209,13 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     itr = task.eval_lm_dataloader(
         dataset=dataset,
         max_tokens=cfg.dataset.max_tokens or 36000,
+        context_window=cfg.eval_lm.context_window,
         batch_size=cfg.dataset.batch_size,
         max_positions=utils.resolve_max_positions(*[model.max_positions() for model in models]),
-        num_shards=max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size),
-        shard_id=max(cfg.dataset.shard_id, cfg.distributed_training.distributed_rank),
-        num_workers=cfg.dataset.num_workers,
         data_buffer_size=cfg.dataset.data_buffer_size,
-        context_window=cfg.eval_lm.context_window,
+        num_workers=cfg.dataset.num_workers,
+        shard_id=max(cfg.dataset.shard_id, cfg.distributed_training.distributed_rank),
+        num_shards=max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size),
     )
     itr = progress_bar.progress_bar(
         itr,
@@ -223,15 +223,16 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
         log_interval=cfg.common.log_interval,
         default_log_format="simple" if cfg.common.no_progress_bar else "tqdm",
     )
+    wanted = cfg.eval_lm
     results = eval_lm(
-        models=models,
-        source_dictionary=task.source_dictionary,
-        batch_iterator=itr,
-        post_process=cfg.common_eval.post_process,
-        output_word_probs=cfg.eval_lm.output_word_probs,
-        output_word_stats=cfg.eval_lm.output_word_stats,
+        models,
+        task.source_dictionary,
+        itr,
+        cfg.common_eval.post_process,
+        wanted.output_word_probs,
+        wanted.output_word_stats,
         target_dictionary=task.target_dictionary,
-        softmax_batch=cfg.eval_lm.softmax_batch,
+        softmax_batch=wanted.softmax_batch,
         remove_bos_token=getattr(cfg.task, "add_bos_token", False),
         device=torch.device("cuda") if use_cuda else None,
     )

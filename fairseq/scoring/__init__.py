@@ -32,8 +32,8 @@ class BaseScorer(ABC):
 
     def add_string(self, ref: str, pred: str) -> None:
         """Add one sentence: the reference and what was predicted."""
-        self.ref.append(ref)
-        self.pred.append(pred)
+        for texts, text in ((self.pred, pred), (self.ref, ref)):
+            texts.append(text)
 
     @abstractmethod
     def score(self) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Search"]
+__all__ = ["Candidates", "Opt", "Search"]
+
+Opt = Optional[Tensor]
+# (scores, tokens, beams), each (bsz, candidates)
+Candidates = tuple[Tensor, Tensor, Tensor]
 
 
 class Search(nn.Module):
@@ -21,22 +25,14 @@ class Search(nn.Module):
 
     def __init__(self, tgt_dict: Any) -> None:
         super().__init__()
-        self.pad = tgt_dict.pad()
-        self.unk = tgt_dict.unk()
-        self.eos = tgt_dict.eos()
+        self.supports_constraints = self.stop_on_max_len = False
         self.vocab_size = len(tgt_dict)
+        self.pad, self.eos, self.unk = tgt_dict.pad(), tgt_dict.eos(), tgt_dict.unk()
         self.src_lengths = torch.tensor(-1)
-        self.supports_constraints = False
-        self.stop_on_max_len = False
 
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """Take one search step.
 
         Args:

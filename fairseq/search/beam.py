@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq.search.base import Search
+from fairseq.search.base import Candidates, Opt, Search
 from fairseq.search.top import divide_flat, top_k
 
 __all__ = ["BeamSearch", "LengthConstrainedBeamSearch", "PrefixConstrainedBeamSearch"]
@@ -52,11 +52,11 @@ class BeamSearch(Search):
         self,
         step: int,
         lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
+        scores: Opt,
+        prev_output_tokens: Opt = None,
+        original_batch_idxs: Opt = None,
         candidate_multiple: int = 2,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> Candidates:
         """See ``Search.step``; returns ``candidate_multiple * beam`` candidates where the vocabulary allows."""
         _, beam, vocab_size = lprobs.shape
         if step == 0:
@@ -96,13 +96,8 @@ class PrefixConstrainedBeamSearch(Search):
 
     @torch.jit.export
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """See ``Search.step``; returns ``beam`` candidates."""
         bsz, beam, vocab_size = lprobs.shape
         if prev_output_tokens is None:
@@ -129,21 +124,14 @@ class LengthConstrainedBeamSearch(Search):
 
     def __init__(self, tgt_dict: Any, min_len_a: float, min_len_b: float, max_len_a: float, max_len_b: float) -> None:
         super().__init__(tgt_dict)
-        self.min_len_a = min_len_a
-        self.min_len_b = min_len_b
-        self.max_len_a = max_len_a
-        self.max_len_b = max_len_b
+        self.min_len_a, self.min_len_b = min_len_a, min_len_b
+        self.max_len_a, self.max_len_b = max_len_a, max_len_b
         self.beam = BeamSearch(tgt_dict)
         self.needs_src_lengths = True
 
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """See ``Search.step``; writes the limits into ``lprobs``."""
         lengths = self.src_lengths.to(lprobs.device).float()
         too_short = step < lengths * self.min_len_a + self.min_len_b

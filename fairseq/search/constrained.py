@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq.search.base import Search
+from fairseq.search.base import Candidates, Opt, Search
 from fairseq.search.beam import best_continuations
 from fairseq.token_generation_constraints import ConstraintState, initial_state
 
@@ -51,13 +51,8 @@ class LexicallyConstrainedBeamSearch(Search):
             ]
 
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """See ``Search.step``; a hypothesis may end only when its constraints are met."""
         bsz, beam, vocab_size = lprobs.shape
         if not self.constraint_states:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq.search.base import Search
+from fairseq.search.base import Candidates, Opt, Search
 from fairseq.search.beam import BeamSearch
 from fairseq.search.top import divide_flat, top_k
 
@@ -33,11 +33,11 @@ class DiverseBeamSearch(Search):
         candidate_multiple: int = 1,
     ) -> None:
         super().__init__(tgt_dict)
-        self.num_groups = num_groups
+        self.num_groups, self.candidate_multiple = num_groups, candidate_multiple
+        self.diversity_discount = diversity_discount
+        # Negative: it is added to the scores.
         self.diversity_strength = -diversity_strength
         self.beam = BeamSearch(tgt_dict)
-        self.diversity_discount = diversity_discount
-        self.candidate_multiple = candidate_multiple
         # (bsz, groups, groups): agreements of two groups, by position in the batch.
         self.group_overlap = torch.empty(0)
 
@@ -47,13 +47,8 @@ class DiverseBeamSearch(Search):
             self.group_overlap = self.group_overlap.index_select(0, batch_idxs.to(self.group_overlap.device))
 
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """See ``Search.step``; candidates alternate between the groups.
 
         Raises:
@@ -113,13 +108,8 @@ class DiverseSiblingsSearch(Search):
         self.beam = BeamSearch(tgt_dict)
 
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """See ``Search.step``."""
         if step == 0:
             return self.beam.step(step, lprobs, scores)

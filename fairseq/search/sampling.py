@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq.search.base import Search
+from fairseq.search.base import Candidates, Opt, Search
 
 __all__ = ["Sampling"]
 
@@ -36,13 +36,8 @@ class Sampling(Search):
         return probs[..., :width].masked_fill(~keep[..., :width], 0.0), ids[..., :width]
 
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Tensor | None,
-        prev_output_tokens: Tensor | None = None,
-        original_batch_idxs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
+    ) -> Candidates:
         """See ``Search.step``; one candidate per beam, scored by the model's own probability."""
         bsz, beam, _ = lprobs.shape
         if step == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class SequenceGeneratorWithAlignment(SequenceGenerator):
         """Attention over complete outputs, and the outputs padded as the attention is."""
         src_tokens, src_lengths = (net_input[name].index_select(0, rows) for name in ("src_tokens", "src_lengths"))
         previous, targets = self._targets(outputs, src_tokens.device)
-        full = self.model.forward_align(src_tokens, src_lengths, previous)
+        full = cast(EnsembleModelWithAlignment, self.model).forward_align(src_tokens, src_lengths, previous)
         if full is None:
             raise ValueError("--print-alignment: the model gives no attention to read alignments from")
         return list(full.cpu().unbind()), list(targets.cpu().unbind())

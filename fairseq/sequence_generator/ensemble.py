@@ -55,13 +55,15 @@ class EnsembleModel(nn.Module):
 
     def max_decoder_positions(self) -> int:
         """The shortest of the models' length limits."""
-        limits = [m.max_decoder_positions() for m in self.models if hasattr(m, "max_decoder_positions")]
+        members: list[Any] = list(self.models)
+        limits = [m.max_decoder_positions() for m in members if hasattr(m, "max_decoder_positions")]
         return min([*limits, sys.maxsize])
 
     def set_decoder_beam_size(self, beam_size: int) -> None:
         """Tell decoders that care how many rows in a row share a source."""
         if beam_size > 1:
-            for model in self.models:
+            members: list[Any] = list(self.models)
+            for model in members:
                 if hasattr(model, "set_beam_size"):
                     model.set_beam_size(beam_size)
                 elif hasattr(getattr(model, "decoder", None), "set_beam_size"):
@@ -125,13 +127,15 @@ class EnsembleModel(nn.Module):
         """Select the rows ``new_order`` of every model's encoder output, in that order."""
         if not self.has_encoder() or encoder_outs is None:
             return []
-        return [model.encoder.reorder_encoder_out(out, new_order) for model, out in zip(self.models, encoder_outs)]
+        members: list[Any] = list(self.models)
+        return [model.encoder.reorder_encoder_out(out, new_order) for model, out in zip(members, encoder_outs)]
 
     def reorder_incremental_state(self, incremental_states: IncrementalStates, new_order: Tensor) -> None:
         """Select the rows ``new_order`` of everything the decoders keep, in place."""
         if not self.has_incremental_states():
             return
-        for model, state in zip(self.models, incremental_states):
+        members: list[Any] = list(self.models)
+        for model, state in zip(members, incremental_states):
             model.decoder.reorder_incremental_state_scripting(state, new_order)
 
 

@@ -80,15 +80,13 @@ class SequenceGenerator(nn.Module):
         # One word of the vocabulary has to stay for a beam's competitor.
         self.beam_size = min(beam_size, self.vocab_size - 1)
         self.model.set_decoder_beam_size(self.beam_size)
-        self.max_len_a = max_len_a
-        self.max_len_b = max_len_b
-        self.min_len = min_len
+        # How long outputs may be,
+        self.min_len, self.match_source_len = min_len, match_source_len
+        self.max_len_a, self.max_len_b = max_len_a, max_len_b
         self.max_len = max_len or self.model.max_decoder_positions()
-        self.normalize_scores = normalize_scores
-        self.len_penalty = len_penalty
-        self.unk_penalty = unk_penalty
-        self.temperature = temperature
-        self.match_source_len = match_source_len
+        # and how they compete.
+        self.normalize_scores, self.len_penalty = normalize_scores, len_penalty
+        self.unk_penalty, self.temperature = unk_penalty, temperature
         if temperature <= 0:
             raise AssertionError("--temperature must be greater than 0")
         self.no_repeat_words = no_repeat_ngram_size == 1
