@@ -9,7 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["buffer_settings", "distribute", "fsdp", "fused_adamw", "grad_scaler", "local_part"]
+__all__ = [
+    "buffer_settings",
+    "distribute",
+    "fsdp",
+    "fused_adamw",
+    "grad_scaler",
+    "is_sharded",
+    "local_part",
+    "shard_of",
+]
 
 # A private operator, though steady since 2.0 (CPU: since 2.4). Without it the callers' multi-tensor code does the job.
 _fused_adamw: Callable[..., Any] | None = getattr(torch, "_fused_adamw_", None)
@@ -96,6 +105,19 @@ def distribute(tensor: Tensor, mesh: Any, placements: Any) -> Any:
     except ImportError:
         from torch.distributed._tensor import distribute_tensor  # type: ignore[no-redef]
     return distribute_tensor(tensor, mesh, placements)
+
+
+def is_sharded(value: Any) -> bool:
+    """Whether this is a ``DTensor``, a tensor that is spread over workers."""
+    return isinstance(value, Tensor) and hasattr(value, "to_local")
+
+
+def shard_of(local: Tensor, whole: Any) -> Any:
+    """This worker's shard as a ``DTensor`` that is spread like ``whole``."""
+    placements = whole.placements
+    return type(whole).from_local(
+        local, whole.device_mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride()
+    )
 
 
 def local_part(tensor: Tensor) -> Tensor:

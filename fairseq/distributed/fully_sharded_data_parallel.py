@@ -131,6 +131,9 @@ class FullyShardedDataParallel(nn.Module):
         process_group = kwargs.pop("process_group", process_group)
         _shard(module, {**(_settings(cfg) if cfg is not None else {}), **kwargs}, process_group)
         self.module = module
+        if use_sharded_state:
+            for p in module.parameters():
+                p.keeps_shards = True  # type: ignore[attr-defined] # optimizers read it when they save
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq.optim._sharding import gather, spread
 from fairseq.utils.literals import parse_literal
 from fairseq.utils.tensors import clip_grad_norm_, scale_
 
@@ -91,7 +92,8 @@ class FairseqOptimizer:
             group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:
-        return self.optimizer.state_dict()
+        """That of the wrapped optimizer, with whole tensors: of sharded parameters this is a collective call."""
+        return gather(self.optimizer.state_dict(), self.params)
 
     def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None) -> None:
         """Restore a saved state.
@@ -99,7 +101,7 @@ class FairseqOptimizer:
         Args:
             optimizer_overrides: settings that win over the saved ones, in every group.
         """
-        self.optimizer.load_state_dict(state_dict)
+        self.optimizer.load_state_dict(spread(state_dict, self.params))
         if optimizer_overrides:
             for group in self.param_groups:
                 group.update(optimizer_overrides)

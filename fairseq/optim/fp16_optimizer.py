@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fairseq import optim
+from fairseq.optim._sharding import spread
 from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 
 __all__ = ["FP16Optimizer", "MemoryEfficientFP16Optimizer", "build_loss_scaler"]
@@ -323,6 +324,7 @@ class MemoryEfficientFP16Optimizer(_PendingFactor, _Delegating):
         """Restore a state; its tensors stay float32, though torch would cast them to the parameters' dtype."""
         self._load_scale(state_dict)
         self.wrapped_optimizer.load_state_dict(state_dict, optimizer_overrides)
+        state_dict = spread(state_dict, self.params)
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]
         own = [p for group in self.optimizer.param_groups for p in group["params"]]
         for index, p in zip(saved, own):

@@ -86,6 +86,11 @@ def test_a_sharded_model_saves_whole_tensors_under_plain_names(results):
     assert results["gradients0"]["keys"] == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
+def test_optimizer_states_of_sharded_parameters_are_saved_whole_and_spread_again(results):
+    for rank in (0, 1):
+        assert results[f"gradients{rank}"]["resumed"] == [True, [[10, 6], [10], [4, 10], [4]]]
+
+
 def test_sharded_gradients_are_clipped_by_their_common_norm(results):
     assert results["gradients0"]["norm"] > 0.5
     assert results["gradients0"]["norm"] == pytest.approx(results["gradients1"]["norm"])

@@ -81,15 +81,33 @@ def gradients(cfg, folder):
     train(legacy, legacy.parameters(), rank)
     result["legacy"] = [value.flatten().tolist() for value in legacy.state_dict().values()]
     sharded = FullyShardedDataParallel(tiny_model(), group)
-    train(sharded, sharded.parameters(), rank)
+    optimizer = train(sharded, sharded.parameters(), rank)
     whole = sharded.state_dict()
     result["sharded"] = [value.flatten().tolist() for value in whole.values()]
     other = FullyShardedDataParallel(tiny_model(), group)
     other.load_state_dict(whole)
     result["reloaded"] = [value.flatten().tolist() for value in other.state_dict().values()]
     result["keys"] = list(whole)
+    result["resumed"] = resumed_equally(sharded, optimizer, other, rank)
     result["norm"] = float(norm_of(sharded, rank))
     write(folder, f"gradients{rank}", result)
+
+
+def resumed_equally(model, optimizer, copy, rank):
+    """Whether a copy with the optimizer state of a whole-tensor file goes on like the model."""
+    from fairseq.optim._sharding import gather, spread
+    from fairseq.optim.adam import Adam
+
+    saved = gather(optimizer.state_dict(), model.parameters())
+    restored = Adam(copy.parameters(), lr=0.01, weight_decay=0.1)
+    restored.load_state_dict(spread(saved, copy.parameters()))
+    for wrapped, rule in ((model, optimizer), (copy, restored)):
+        wrapped.zero_grad()
+        wrapped(batch(rank, 5)).square().sum().backward()
+        rule.step()
+    same = [torch.equal(a, b) for a, b in zip(model.state_dict().values(), copy.state_dict().values())]
+    shapes = [list(entry["exp_avg"].shape) for entry in saved["state"].values()]
+    return [all(same), shapes]
 
 
 def norm_of(model, rank):
