@@ -48,6 +48,8 @@ class FairseqIncrementalDecoder(FairseqIncrementalState, FairseqDecoder):
         Returns:
             A new state to use from here on, or ``None`` when the given one was changed in place (or nothing was kept).
         """
+        # TorchScript wants the return spelled out.
+        return None
 
     def reorder_incremental_state_scripting(
         self, incremental_state: dict[str, dict[str, Tensor | None]], new_order: Tensor

@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fairseq.modules.lean_layer_norm import LeanLayerNorm
+
 __all__ = ["Fp32LayerNorm", "LayerNorm", "has_fused_layernorm"]
 
 # torch's own kernel is fused; no second implementation is looked for.
@@ -19,8 +21,9 @@ def LayerNorm(
     elementwise_affine: bool = True,
     export: bool = False,
 ) -> nn.LayerNorm:
-    """Build a ``torch.nn.LayerNorm``. ``export`` is accepted for old callers: every build can be exported."""
-    return nn.LayerNorm(normalized_shape, eps, elementwise_affine)
+    """Build a ``torch.nn.LayerNorm``; a plain one with ``export``, else one that keeps less for the backward pass."""
+    kind = nn.LayerNorm if export else LeanLayerNorm
+    return kind(normalized_shape, eps, elementwise_affine)
 
 
 class Fp32LayerNorm(nn.LayerNorm):

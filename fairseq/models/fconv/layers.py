@@ -50,7 +50,10 @@ def read_layers(option: str, text: Any) -> Sequence[tuple[int, ...]]:
     Raises:
         ValueError: it is no list of tuples of numbers.
     """
-    layers = utils.parse_literal(text) if isinstance(text, str) else text
+    try:
+        layers = utils.parse_literal(text) if isinstance(text, str) else text
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
     is_list = isinstance(layers, (list, tuple)) and len(layers) > 0
     if not is_list or not all(isinstance(layer, (list, tuple)) for layer in layers):
         raise ValueError(f"{option} {text!r}: expected a list like '[(512, 3)] * 20'")
