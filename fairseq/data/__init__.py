@@ -26,6 +26,7 @@ EXPORTS = {
     "FairseqDataset": "fairseq_dataset",
     "FairseqIterableDataset": "fairseq_dataset",
     "FastaDataset": "fasta_dataset",
+    "FileAudioDataset": "fairseq.data.audio.raw_audio_dataset",
     "GroupedIterator": "iterators",
     "IdDataset": "id_dataset",
     "IndexedCachedDataset": "indexed_dataset",

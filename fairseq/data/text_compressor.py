@@ -1,61 +1,60 @@
-"""Keep many short texts (file names, transcripts) in little memory."""
+"""Short texts kept compressed, where millions of them are held in memory."""
 
-from __future__ import annotations
-
-import enum
-import zlib
+from enum import Enum
 
 __all__ = ["TextCompressionLevel", "TextCompressor"]
 
 
-class TextCompressionLevel(enum.Enum):
-    """How hard to try."""
+class TextCompressionLevel(Enum):
+    """``low`` is fast (zlib), ``high`` is small (Unishox 2, made for short texts)."""
 
     none = 0
     low = 1
     high = 2
 
 
-ZLIB_LEVEL = {TextCompressionLevel.low: 1, TextCompressionLevel.high: 9}
-
-
 class TextCompressor:
-    """Turns text into bytes and back.
+    """Compresses and restores texts.
 
     Args:
-        level: ``none`` stores UTF-8 as it is.
-        max_input_byte_length: longer texts are refused, in either direction.
+        level: how.
+        max_input_byte_length: longest text, in bytes, for ``high``.
+
+    Raises:
+        ImportError: ``high`` without the package ``unishox2-py3``.
     """
 
     def __init__(self, level: TextCompressionLevel, max_input_byte_length: int = 2**16) -> None:
         self.level = level
         self.max_input_length = max_input_byte_length
+        if level == TextCompressionLevel.high:
+            try:
+                import unishox2  # noqa: F401
+            except ImportError as error:
+                raise ImportError("Please install unishox2: pip install unishox2-py3") from error
 
     def compress(self, text: str) -> bytes:
-        """The bytes of a text.
+        """Text to bytes."""
+        if self.level == TextCompressionLevel.low:
+            import zlib
 
-        Raises:
-            ValueError: it is too long.
-        """
-        encoded = text.encode("utf-8")
-        if len(encoded) > self.max_input_length:
-            raise ValueError(f"a text of {len(encoded):,} bytes is longer than the limit of {self.max_input_length:,}")
-        return zlib.compress(encoded, ZLIB_LEVEL[self.level]) if self.level in ZLIB_LEVEL else encoded
+            return zlib.compress(text.encode())
+        if self.level == TextCompressionLevel.high:
+            import unishox2
+
+            if len(text.encode()) > self.max_input_length:
+                raise ValueError(f"a text of {len(text.encode())} bytes is over the limit of {self.max_input_length}")
+            return unishox2.compress(text)[0]
+        return text.encode()
 
     def decompress(self, compressed: bytes) -> str:
-        """The text of bytes that ``compress`` gave.
+        """Bytes to text."""
+        if self.level == TextCompressionLevel.low:
+            import zlib
 
-        Raises:
-            ValueError: they are something else.
-        """
-        if self.level not in ZLIB_LEVEL:
-            return compressed.decode("utf-8")
-        unpacker = zlib.decompressobj()
-        try:
-            # Never more than the limit: a few hostile bytes can stand for gigabytes.
-            encoded = unpacker.decompress(compressed, self.max_input_length)
-        except zlib.error as error:
-            raise ValueError(f"these bytes are no compressed text: {error}") from None
-        if not unpacker.eof:
-            raise ValueError(f"these bytes are no complete compressed text of up to {self.max_input_length:,} bytes")
-        return encoded.decode("utf-8")
+            return zlib.decompress(compressed).decode()
+        if self.level == TextCompressionLevel.high:
+            import unishox2
+
+            return unishox2.decompress(compressed, self.max_input_length)
+        return compressed.decode()

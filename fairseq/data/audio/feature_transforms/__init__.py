@@ -1,0 +1,55 @@
+"""Transforms of features, ``(frames, channels)`` arrays; one module each, found by the name in a data configuration."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Optional
+
+from fairseq.data.audio import AudioTransform, CompositeAudioTransform, import_transforms, register_audio_transform
+
+__all__ = [
+    "AUDIO_FEATURE_TRANSFORM_CLASS_NAMES",
+    "AUDIO_FEATURE_TRANSFORM_REGISTRY",
+    "AudioFeatureTransform",
+    "CompositeAudioFeatureTransform",
+    "get_audio_feature_transform",
+    "register_audio_feature_transform",
+]
+
+
+class AudioFeatureTransform(AudioTransform):
+    """Features in, features out."""
+
+
+AUDIO_FEATURE_TRANSFORM_REGISTRY: dict[str, Any] = {}
+AUDIO_FEATURE_TRANSFORM_CLASS_NAMES: set[str] = set()
+
+
+def get_audio_feature_transform(name: str) -> Any:
+    """The transform class registered under ``name``.
+
+    Raises:
+        KeyError: there is none; the message lists those there are.
+    """
+    if name not in AUDIO_FEATURE_TRANSFORM_REGISTRY:
+        known = ", ".join(sorted(AUDIO_FEATURE_TRANSFORM_REGISTRY)) or "none"
+        raise KeyError(f"no feature transform is called {name}; there are: {known}")
+    return AUDIO_FEATURE_TRANSFORM_REGISTRY[name]
+
+
+def register_audio_feature_transform(name: str) -> Callable[[type], type]:
+    """Class decorator that makes a transform available under ``name``."""
+    return register_audio_transform(
+        name, AudioFeatureTransform, AUDIO_FEATURE_TRANSFORM_REGISTRY, AUDIO_FEATURE_TRANSFORM_CLASS_NAMES
+    )
+
+
+class CompositeAudioFeatureTransform(CompositeAudioTransform):
+    """The transforms of a configuration, one after the other."""
+
+    @classmethod
+    def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> Any:
+        """Those that ``config["feature_transforms"]`` names; ``None`` if it names none."""
+        return super()._from_config_dict("feature", get_audio_feature_transform, CompositeAudioFeatureTransform, config)
+
+
+import_transforms(os.path.dirname(__file__), "feature")

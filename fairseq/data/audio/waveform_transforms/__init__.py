@@ -1,0 +1,63 @@
+"""Transforms of waveforms; one module each, found by the name in a data configuration."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Optional
+
+from fairseq.data.audio import AudioTransform, CompositeAudioTransform, import_transforms, register_audio_transform
+
+__all__ = [
+    "AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES",
+    "AUDIO_WAVEFORM_TRANSFORM_REGISTRY",
+    "AudioWaveformTransform",
+    "CompositeAudioWaveformTransform",
+    "get_audio_waveform_transform",
+    "register_audio_waveform_transform",
+]
+
+
+class AudioWaveformTransform(AudioTransform):
+    """``(samples, sample rate)`` in and out."""
+
+
+AUDIO_WAVEFORM_TRANSFORM_REGISTRY: dict[str, Any] = {}
+AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES: set[str] = set()
+
+
+def get_audio_waveform_transform(name: str) -> Any:
+    """The transform class registered under ``name``.
+
+    Raises:
+        KeyError: there is none; the message lists those there are.
+    """
+    if name not in AUDIO_WAVEFORM_TRANSFORM_REGISTRY:
+        known = ", ".join(sorted(AUDIO_WAVEFORM_TRANSFORM_REGISTRY)) or "none"
+        raise KeyError(f"no waveform transform is called {name}; there are: {known}")
+    return AUDIO_WAVEFORM_TRANSFORM_REGISTRY[name]
+
+
+def register_audio_waveform_transform(name: str) -> Callable[[type], type]:
+    """Class decorator that makes a transform available under ``name``."""
+    return register_audio_transform(
+        name, AudioWaveformTransform, AUDIO_WAVEFORM_TRANSFORM_REGISTRY, AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES
+    )
+
+
+class CompositeAudioWaveformTransform(CompositeAudioTransform):
+    """The transforms of a configuration, one after the other."""
+
+    @classmethod
+    def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> Any:
+        """Those that ``config["waveform_transforms"]`` names; ``None`` if it names none."""
+        return super()._from_config_dict(
+            "waveform", get_audio_waveform_transform, CompositeAudioWaveformTransform, config
+        )
+
+    def __call__(self, x: Any, sample_rate: int) -> Any:  # type: ignore[override]
+        """Changed samples and their rate."""
+        for transform in self.transforms:
+            x, sample_rate = transform(x, sample_rate)
+        return x, sample_rate
+
+
+import_transforms(os.path.dirname(__file__), "waveform")
