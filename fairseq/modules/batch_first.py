@@ -9,6 +9,8 @@ round first (and its result back), which costs nothing.
 import torch
 from torch import Tensor, nn
 
+from fairseq.modules.lean_layer_norm import LeanLayerNorm
+
 __all__ = ["act_on_rows", "is_batch_first", "turn"]
 
 
@@ -29,6 +31,8 @@ def act_on_rows(*modules: nn.Module) -> bool:
     True for plain linear maps and norms, unless somebody hooked into one to look at time-first tensors.
     """
     return all(
-        type(module) in (nn.Linear, nn.LayerNorm) and not module._forward_hooks and not module._forward_pre_hooks
+        type(module) in (nn.Linear, nn.LayerNorm, LeanLayerNorm)
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
         for module in modules
     )
