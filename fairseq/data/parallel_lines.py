@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -158,8 +159,11 @@ def _work(function: Callable[..., Any], part: tuple[Any, ...], done: Any, number
     """What a process does: call the function and send what it returns or raises."""
     # Ctrl-C reaches the whole group of processes; the parent alone answers it and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
 
     def report(num_lines: int, num_bytes: int) -> None:
+        if os.getppid() != parent:
+            os._exit(1)  # the parent was killed: nobody waits for the answer
         done[2 * number] += num_lines
         done[2 * number + 1] += num_bytes
 

@@ -141,7 +141,7 @@ def test_sentencepiece_models_cut_and_join(tmp_path):
     sentencepiece = pytest.importorskip("sentencepiece")
     (tmp_path / "text").write_text("the cat sat on the mat\nthe hat\n" * 50)
     sentencepiece.SentencePieceTrainer.train(
-        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "m"), vocab_size=20, minloglevel=2
+        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "m"), vocab_size=40, hard_vocab_limit=False, minloglevel=2
     )
     model = str(tmp_path / "m.model")
     encoder = encoders.build_bpe(Namespace(bpe="sentencepiece", sentencepiece_model=model))
@@ -157,7 +157,7 @@ def test_sentencepiece_models_cut_and_join(tmp_path):
     assert len(drawn) > 1
     assert {sampler.decode(pieces) for pieces in drawn} == {"the cat sat on the mat"}
     by_bytes = encoders.build_bpe(Namespace(bpe="byte_bpe", sentencepiece_model_path=model))
-    assert by_bytes.decode(by_bytes.encode("the  cat")) == "the cat"
+    assert by_bytes.decode(by_bytes.encode("the  cat")).strip() == "the cat"
 
 
 def test_byte_level_files_of_ones_own(tmp_path, gpt2_files):
