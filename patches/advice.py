@@ -10,24 +10,39 @@ __all__ = ["ADVICE"]
 
 
 def _card(
-    name: str, title: str, symptom: str, cause: str, change: str, *matches: Tuple[str, ...],
-    since: Mapping[str, str] | None = None, fairseq: str = "all",
-) -> Patch:  # fmt: skip
+    name: str,
+    title: str,
+    symptom: str,
+    cause: str,
+    change: str,
+    *matches: Tuple[str, ...],
+    since: Mapping[str, str] | None = None,
+    fairseq: str = "all",
+) -> Patch:
     found: Sequence[Tuple[str, ...]] = matches
     return Patch(
-        id=name, title=title, symptom=symptom, cause=cause, since=since or {}, fairseq=fairseq, change=change, matches=found,
+        id=name,
+        title=title,
+        symptom=symptom,
+        cause=cause,
+        since=since or {},
+        fairseq=fairseq,
+        change=change,
+        matches=found,
         advice=True,
-    )  # fmt: skip
+    )
 
 
 PYTHON = (
     _card(
         "hydra-1.0-itself",
         "An old Hydra on a new Python",
-        "ValueError: mutable default <class 'hydra.conf.JobConf.JobConfig.OverrideDirname'> for field override_dirname is not "
+        "ValueError: mutable default <class 'hydra.conf.JobConf.JobConfig.OverrideDirname'> for field "
+        "override_dirname is not "
         "allowed: use default_factory",
         "The installed hydra-core is older than 1.3 and does not run on Python 3.11.",
-        'pip install -U "hydra-core>=1.3" "omegaconf>=2.3", and `fairseq-patch apply PATH --only setup-pins --only hydra-api` '
+        'pip install -U "hydra-core>=1.3" "omegaconf>=2.3", and `fairseq-patch apply PATH --only setup-pins '
+        "--only hydra-api` "
         "so that the tree asks for them.",
         ("mutable default <class 'hydra.", "for field", "is not allowed"),
         since={"python": "3.11"},
@@ -37,10 +52,30 @@ PYTHON = (
         "Modules that Python 3.12 and 3.13 removed",
         "ModuleNotFoundError: No module named 'asyncore' (also asynchat, smtpd, cgi, crypt, pipes, telnetlib, ...)",
         "Python 3.12 removed asyncore, asynchat, smtpd; 3.13 cgi, crypt, pipes and others.",
-        "Nothing in fairseq uses them; a dependency does: update it. pyasyncore, legacy-cgi and standard-pipes on PyPI are copies.",
-        *((f"no module named '{name}'",) for name in ("asyncore", "asynchat", "smtpd", "cgi", "cgitb", "crypt", "pipes", "telnetlib",
-                                                      "imghdr", "sndhdr", "audioop", "nntplib", "msilib", "uu", "xdrlib")),
-        since={"python": "3.12"}, fairseq="none; plugins",
+        "Nothing in fairseq uses them; a dependency does: update it. pyasyncore, legacy-cgi and standard-pipes "
+        "on PyPI are copies.",
+        *(
+            (f"no module named '{name}'",)
+            for name in (
+                "asyncore",
+                "asynchat",
+                "smtpd",
+                "cgi",
+                "cgitb",
+                "crypt",
+                "pipes",
+                "telnetlib",
+                "imghdr",
+                "sndhdr",
+                "audioop",
+                "nntplib",
+                "msilib",
+                "uu",
+                "xdrlib",
+            )
+        ),
+        since={"python": "3.12"},
+        fairseq="none; plugins",
     ),
     _card(
         "future-annotations",
@@ -67,7 +102,8 @@ PYTHON = (
         "Python 3.14 removed them; ast.Constant replaced them in 3.8.",
         "Update the dependency that uses them, or compare with ast.Constant and the type of its value.",
         *((f"module 'ast' has no attribute '{name}'",) for name in ("Num", "Str", "NameConstant", "Bytes", "Ellipsis")),
-        since={"python": "3.14"}, fairseq="none; plugins",
+        since={"python": "3.14"},
+        fairseq="none; plugins",
     ),
     _card(
         "event-loop",
@@ -76,35 +112,46 @@ PYTHON = (
         "Python 3.14 no longer makes a loop on the way.",
         "Use asyncio.run(coroutine), or asyncio.new_event_loop().",
         ("there is no current event loop",),
-        since={"python": "3.14"}, fairseq="none; plugins",
+        since={"python": "3.14"},
+        fairseq="none; plugins",
     ),
-)  # fmt: skip
+)
 
 TORCH = (
     _card(
         "attention-mask-types",
         "Masks of two types in one attention",
-        "UserWarning: Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for both instead.",
+        "UserWarning: Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for "
+        "both instead.",
         "The decoder passes a float causal mask and a bool padding mask.",
-        "A warning only. To silence it give both one type: key_padding_mask.float().masked_fill(key_padding_mask, -inf).",
-        ("mismatched key_padding_mask and attn_mask",), ("mismatched src_key_padding_mask",),
+        "A warning only. To silence it give both one type: "
+        "key_padding_mask.float().masked_fill(key_padding_mask, -inf).",
+        ("mismatched key_padding_mask and attn_mask",),
+        ("mismatched src_key_padding_mask",),
         since={"torch": "2.0"},
     ),
     _card(
         "weight-norm",
         "torch.nn.utils.weight_norm",
-        "FutureWarning: `torch.nn.utils.weight_norm` is deprecated in favor of `torch.nn.utils.parametrizations.weight_norm`.",
-        "The new form stores weight_g and weight_v as parametrizations.weight.original0 and original1, so checkpoints of the two "
+        "FutureWarning: `torch.nn.utils.weight_norm` is deprecated in favor of "
+        "`torch.nn.utils.parametrizations.weight_norm`.",
+        "The new form stores weight_g and weight_v as parametrizations.weight.original0 and original1, so "
+        "checkpoints of the two "
         "do not fit each other.",
-        "Keep the old function: it works, and old checkpoints load. When reading a checkpoint of the new form, rename its keys.",
-        ("torch.nn.utils.weight_norm", "is deprecated"), ("parametrizations.weight.original0",), ("weight_g", "missing key"),
+        "Keep the old function: it works, and old checkpoints load. When reading a checkpoint of the new form, "
+        "rename its keys.",
+        ("torch.nn.utils.weight_norm", "is deprecated"),
+        ("parametrizations.weight.original0",),
+        ("weight_g", "missing key"),
         since={"torch": "2.0"},
     ),
     _card(
         "deepcopy-weight-norm",
         "Copying a model with weight norm",
-        "RuntimeError: Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.",
-        "After a forward pass a weight-normed layer holds a computed tensor, which deepcopy refuses (EMA copies the model).",
+        "RuntimeError: Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+        "protocol at the moment.",
+        "After a forward pass a weight-normed layer holds a computed tensor, which deepcopy refuses (EMA "
+        "copies the model).",
         "Copy before the first forward pass, or delete the attribute `weight` of such layers before copying.",
         ("only tensors created explicitly by the user", "deepcopy"),
     ),
@@ -114,8 +161,10 @@ TORCH = (
         "AttributeError: 'int' object has no attribute 'item' (step of a loaded optimizer state)",
         "torch's optimizers keep their step counter as a tensor; checkpoints of old versions hold an int.",
         "Convert after loading (state['step'] = torch.tensor(float(state['step']))), or start with --reset-optimizer.",
-        ("'int' object has no attribute 'item'",), ("'int' object has no attribute", "step"),
-        ("state_steps", "singleton tensors"), ("_foreach_add_", "int"),
+        ("'int' object has no attribute 'item'",),
+        ("'int' object has no attribute", "step"),
+        ("state_steps", "singleton tensors"),
+        ("_foreach_add_", "int"),
         since={"torch": "1.12"},
     ),
     _card(
@@ -124,44 +173,56 @@ TORCH = (
         "TypeError: ReduceLROnPlateau.__init__() got an unexpected keyword argument 'verbose'",
         "The argument was deprecated in PyTorch 2.2 and removed later.",
         "Delete it.",
-        ("reducelronplateau", "unexpected keyword argument 'verbose'"), ("unexpected keyword argument 'verbose'",),
-        since={"torch": "2.7"}, fairseq="plugins",
+        ("reducelronplateau", "unexpected keyword argument 'verbose'"),
+        ("unexpected keyword argument 'verbose'",),
+        since={"torch": "2.7"},
+        fairseq="plugins",
     ),
     _card(
         "optimizer-init",
         "Optimizers that do not call super().__init__",
         "AttributeError: 'CompositeOptimizer' object has no attribute '_optimizer_step_pre_hooks'",
         "torch.optim.Optimizer sets up hooks in its __init__; a subclass that skips it lacks them.",
-        "Call super().__init__(params, defaults) in the class that the error names (CompositeOptimizer in optim/composite.py).",
-        ("object has no attribute '_optimizer_step_pre_hooks'",), ("object has no attribute '_optimizer_step_post_hooks'",),
-        ("object has no attribute '_optimizer_state_dict",), ("compositeoptimizer' object has no attribute",),
+        "Call super().__init__(params, defaults) in the class that the error names (CompositeOptimizer in "
+        "optim/composite.py).",
+        ("object has no attribute '_optimizer_step_pre_hooks'",),
+        ("object has no attribute '_optimizer_step_post_hooks'",),
+        ("object has no attribute '_optimizer_state_dict",),
+        ("compositeoptimizer' object has no attribute",),
         since={"torch": "2.0"},
     ),
     _card(
         "inference-tensors",
         "Buffers made in inference mode",
         "RuntimeError: Inplace update to inference tensor outside InferenceMode is not allowed.",
-        "Generation ran inside torch.inference_mode, and buffers that were cached there (masks, positions) are used in training.",
+        "Generation ran inside torch.inference_mode, and buffers that were cached there (masks, positions) are "
+        "used in training.",
         "Use torch.no_grad around generation, or build the model anew for training.",
-        ("inference tensor", "outside inferencemode"), ("inference tensors cannot be saved for backward",),
+        ("inference tensor", "outside inferencemode"),
+        ("inference tensors cannot be saved for backward",),
         since={"torch": "1.9"},
     ),
     _card(
         "sinusoid-buffer",
         "embed_positions._float_tensor",
-        "RuntimeError: Error(s) in loading state_dict: Missing key(s): \"encoder.embed_positions._float_tensor\"",
+        'RuntimeError: Error(s) in loading state_dict: Missing key(s): "encoder.embed_positions._float_tensor"',
         "Releases differ in whether this empty buffer is saved.",
-        "Remove or add the key before loading: state['model'].pop('encoder.embed_positions._float_tensor', None), or load with "
+        "Remove or add the key before loading: state['model'].pop('encoder.embed_positions._float_tensor', "
+        "None), or load with "
         "strict=False.",
-        ("embed_positions._float_tensor",), ("_float_tensor",),
+        ("embed_positions._float_tensor",),
+        ("_float_tensor",),
     ),
     _card(
         "process-groups",
         "Warnings and hangs of NCCL",
-        "UserWarning: No device id is provided via `init_process_group` or `barrier`. Using the current device set by the user.",
+        "UserWarning: No device id is provided via `init_process_group` or `barrier`. Using the current device "
+        "set by the user.",
         "init_process_group and barrier are called without a device.",
         "Pass device_id=torch.device('cuda', local_rank) to init_process_group, and call torch.cuda.set_device before.",
-        ("no device id is provided via",), ("using gpu", "to perform barrier"), ("perform barrier as devices used by this process",),
+        ("no device id is provided via",),
+        ("using gpu", "to perform barrier"),
+        ("perform barrier as devices used by this process",),
         ("_get_default_group",),
         since={"torch": "2.0"},
     ),
@@ -171,7 +232,9 @@ TORCH = (
         "ModuleNotFoundError: No module named 'fairscale'",
         "--ddp-backend fully_sharded wants fairscale, which is no longer maintained.",
         "Use another --ddp-backend (pytorch_ddp, legacy_ddp), or torch.distributed.fsdp.",
-        ("no module named 'fairscale'",), ("fairscale",), ("please install fairscale",),
+        ("no module named 'fairscale'",),
+        ("fairscale",),
+        ("please install fairscale",),
     ),
     _card(
         "cuda-extensions",
@@ -179,10 +242,14 @@ TORCH = (
         "fatal error: THC/THC.h: No such file or directory",
         "PyTorch 1.11 removed these headers, and AT_CHECK is TORCH_CHECK now.",
         "Do not build lightconv_layer and dynamicconv_layer: the models fall back to plain PyTorch without them.",
-        ("thc/thc.h",), ("thc/", "no such file"), ("'at_check' was not declared",), ("at_check",),
-        since={"torch": "1.11"}, fairseq="0.9 and 0.10",
+        ("thc/thc.h",),
+        ("thc/", "no such file"),
+        ("'at_check' was not declared",),
+        ("at_check",),
+        since={"torch": "1.11"},
+        fairseq="0.9 and 0.10",
     ),
-)  # fmt: skip
+)
 
 DATA = (
     _card(
@@ -191,18 +258,26 @@ DATA = (
         "ValueError: setting an array element with a sequence. The requested array has an inhomogeneous shape",
         "numpy 1.24 no longer makes an object array by itself.",
         "Keep a list, or pass dtype=object.",
-        ("setting an array element with a sequence",), ("inhomogeneous shape",),
-        since={"numpy": "1.24"}, fairseq="plugins",
+        ("setting an array element with a sequence",),
+        ("inhomogeneous shape",),
+        since={"numpy": "1.24"},
+        fairseq="plugins",
     ),
     _card(
         "numpy-binary",
         "Extensions compiled for another numpy",
-        "ValueError: numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, got 88 from PyObject",
-        "The compiled Cython modules (data_utils_fast, token_block_utils_fast) were built with another major version of numpy.",
-        "Delete fairseq/data/*.so and build again: pip install --no-build-isolation --no-deps -e PATH, or python setup.py build_ext "
+        "ValueError: numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, "
+        "got 88 from PyObject",
+        "The compiled Cython modules (data_utils_fast, token_block_utils_fast) were built with another major "
+        "version of numpy.",
+        "Delete fairseq/data/*.so and build again: pip install --no-build-isolation --no-deps -e PATH, or "
+        "python setup.py build_ext "
         "--inplace.",
-        ("numpy.dtype size changed",), ("compiled using numpy 1.x cannot be run in numpy 2",),
-        ("numpy.core.multiarray failed to import",), ("please build cython components",), ("no module named 'fairseq.data.data_utils_fast'",),
+        ("numpy.dtype size changed",),
+        ("compiled using numpy 1.x cannot be run in numpy 2",),
+        ("numpy.core.multiarray failed to import",),
+        ("please build cython components",),
+        ("no module named 'fairseq.data.data_utils_fast'",),
         since={"numpy": "2.0"},
     ),
     _card(
@@ -211,7 +286,8 @@ DATA = (
         "OverflowError: Python integer -1 out of bounds for uint16",
         "numpy 2 no longer widens an array for the sake of a Python number; token arrays are stored as uint16.",
         "Convert first: array.astype(np.int64).",
-        ("out of bounds for uint16",), ("python integer", "out of bounds for uint"),
+        ("out of bounds for uint16",),
+        ("python integer", "out of bounds for uint"),
         since={"numpy": "2.0"},
     ),
     _card(
@@ -220,7 +296,10 @@ DATA = (
         "omegaconf.errors.InterpolationKeyError: Interpolation key 'x' not found",
         "omegaconf 2.1 raises where 2.0 gave None.",
         "Give the field a default, or delete the interpolation from the configuration or checkpoint.",
-        ("interpolationkeyerror",), ("interpolation key", "not found"), ("interpolationresolutionerror",), ("interpolationtomissingvalueerror",),
+        ("interpolationkeyerror",),
+        ("interpolation key", "not found"),
+        ("interpolationresolutionerror",),
+        ("interpolationtomissingvalueerror",),
         since={"omegaconf": "2.1"},
     ),
     _card(
@@ -229,7 +308,9 @@ DATA = (
         "omegaconf.errors.ValidationError: Non optional field cannot be assigned None",
         "An old checkpoint stored None for a field that is declared int or str without Optional.",
         "Declare the field Optional[...], or override it while loading (arg_overrides={'field': value}).",
-        ("non optional field cannot be assigned none",), ("field", "is not optional", "none"), ("incompatible value 'none' for field",),
+        ("non optional field cannot be assigned none",),
+        ("field", "is not optional", "none"),
+        ("incompatible value 'none' for field",),
         ("missingmandatoryvalue",),
         since={"omegaconf": "2.1"},
     ),
@@ -239,7 +320,9 @@ DATA = (
         "omegaconf.errors.ConfigAttributeError: Key 'x' is not in struct",
         "The checkpoint comes from a fork with further fields.",
         "Load it with the fork's code (--user-dir), or delete the key from the checkpoint's cfg.",
-        ("is not in struct",), ("configattributeerror",), ("configkeyerror",),
+        ("is not in struct",),
+        ("configattributeerror",),
+        ("configkeyerror",),
     ),
     _card(
         "build-isolation",
@@ -247,7 +330,9 @@ DATA = (
         "ModuleNotFoundError: No module named 'torch' (while building)",
         "pip builds in an empty environment; fairseq's setup.py wants torch, numpy and cython there.",
         "Install them first, then: pip install --no-build-isolation PATH.",
-        ("getting requirements to build wheel", "no module named"), ("no module named 'torch'",), ("no module named 'numpy'",),
+        ("getting requirements to build wheel", "no module named"),
+        ("no module named 'torch'",),
+        ("no module named 'numpy'",),
         ("no module named 'cython'",),
     ),
     _card(
@@ -261,14 +346,33 @@ DATA = (
     _card(
         "optional-packages",
         "Packages that a new Python has no build of",
-        "ModuleNotFoundError: No module named 'editdistance' (also bitarray, kenlm, flashlight, soundfile, sklearn, scipy)",
+        "ModuleNotFoundError: No module named 'editdistance' (also bitarray, kenlm, flashlight, soundfile, "
+        "sklearn, scipy)",
         "Some modules import optional packages as soon as they are loaded, and not all have wheels for current Python.",
         "pip install the package; for editdistance take editdistance>=0.8 or rapidfuzz.",
-        *((f"no module named '{name}'",) for name in ("editdistance", "bitarray", "kenlm", "flashlight", "soundfile", "sklearn", "scipy",
-                                                      "tensorboardX", "regex", "omegaconf", "hydra", "sacrebleu", "torchaudio", "apex")),
-        ("failed building wheel for editdistance",), ("could not build wheels for editdistance",),
+        *(
+            (f"no module named '{name}'",)
+            for name in (
+                "editdistance",
+                "bitarray",
+                "kenlm",
+                "flashlight",
+                "soundfile",
+                "sklearn",
+                "scipy",
+                "tensorboardX",
+                "regex",
+                "omegaconf",
+                "hydra",
+                "sacrebleu",
+                "torchaudio",
+                "apex",
+            )
+        ),
+        ("failed building wheel for editdistance",),
+        ("could not build wheels for editdistance",),
     ),
-)  # fmt: skip
+)
 
 DEFECTS = (
     _card(
@@ -277,7 +381,8 @@ DEFECTS = (
         "Exception: The dataset is empty. This could indicate that all elements in the dataset have been skipped.",
         "Upstream main drops a last batch whose size is no multiple of --required-batch-size-multiple (8).",
         "Pass --required-batch-size-multiple 1, or move to a release that never drops it.",
-        ("the dataset is empty",), fairseq="main since 2022-12",
+        ("the dataset is empty",),
+        fairseq="main since 2022-12",
     ),
     _card(
         "scorer-signature",
@@ -285,7 +390,8 @@ DEFECTS = (
         "TypeError: Scorer.__init__() takes 2 positional arguments but 4 were given",
         "The command still calls the scorer with three numbers; it takes one configuration.",
         "In fairseq_cli/score.py write bleu.Scorer(BleuConfig(pad=..., eos=..., unk=...)).",
-        ("scorer.__init__() takes 2 positional arguments",), ("__init__() takes 2 positional arguments but 4 were given",),
+        ("scorer.__init__() takes 2 positional arguments",),
+        ("__init__() takes 2 positional arguments but 4 were given",),
         fairseq="0.12 and main",
     ),
     _card(
@@ -294,15 +400,18 @@ DEFECTS = (
         "AttributeError: 'MaskedLMTask' object has no attribute 'args'",
         "The task became configured by a dataclass, but this branch still reads args.",
         "In tasks/masked_lm.py pass self.cfg where self.args is passed.",
-        ("'maskedlmtask' object has no attribute 'args'",), fairseq="main",
+        ("'maskedlmtask' object has no attribute 'args'",),
+        fairseq="main",
     ),
     _card(
         "ema-missing",
         "--store-ema from a checkpoint without EMA",
         "KeyError: 'model' (while EMA is set up)",
         "The weights are taken out of the state before the EMA copy is made of them.",
-        "Train once without --store-ema from the checkpoint and save, or load with --reset-optimizer after fixing the order.",
-        ("keyerror: 'model'",), fairseq="0.12 and main",
+        "Train once without --store-ema from the checkpoint and save, or load with --reset-optimizer after "
+        "fixing the order.",
+        ("keyerror: 'model'",),
+        fairseq="0.12 and main",
     ),
     _card(
         "chrf-score",
@@ -310,7 +419,8 @@ DEFECTS = (
         "AttributeError: 'str' object has no attribute 'score'",
         "score() asks its own formatted text for the number.",
         "Use result_string(), or return sacrebleu.corpus_chrf(self.pred, [self.ref]).score.",
-        ("'str' object has no attribute 'score'",), fairseq="0.10 to main",
+        ("'str' object has no attribute 'score'",),
+        fairseq="0.10 to main",
     ),
     _card(
         "diverse-beam-index",
@@ -318,7 +428,9 @@ DEFECTS = (
         "IndexError: index 4 is out of bounds for dimension 0 with size 4 (in DiverseBeamSearch)",
         "Its buffers are addressed by the sentence's id, not by its place in the batch.",
         "Generate with --batch-size 1, or move to a release that has it right.",
-        ("diversebeamsearch", "indexerror"), ("indexerror", "out of bounds for dimension 0", "diversebeamsearch"), ("search.py", "indexerror", "out of bounds for dimension 0"),
+        ("diversebeamsearch", "indexerror"),
+        ("indexerror", "out of bounds for dimension 0", "diversebeamsearch"),
+        ("search.py", "indexerror", "out of bounds for dimension 0"),
         fairseq="0.12 and main",
     ),
     _card(
@@ -327,7 +439,8 @@ DEFECTS = (
         "ZeroDivisionError: division by zero (in fairseq_cli/generate.py)",
         "The speed is worked out by dividing by the number of sentences.",
         "Check --gen-subset and the binarised data: no sentence is left after filtering.",
-        ("generate.py", "zerodivisionerror"), ("zerodivisionerror",),
+        ("generate.py", "zerodivisionerror"),
+        ("zerodivisionerror",),
     ),
     _card(
         "bf16-xla",
@@ -335,7 +448,8 @@ DEFECTS = (
         "ModuleNotFoundError: No module named 'torch_xla'",
         "The options --tpu and --bf16 are tied together on the command line.",
         "Leave out --bf16, or set common.bf16 through fairseq-hydra-train.",
-        ("no module named 'torch_xla'",), fairseq="0.10 to main",
+        ("no module named 'torch_xla'",),
+        fairseq="0.10 to main",
     ),
     _card(
         "adafactor-relative-step",
@@ -343,7 +457,8 @@ DEFECTS = (
         "ValueError: Cannot combine manual lr and relative_step options",
         "The learning rate always has a value, and Adafactor refuses both.",
         "Setting --lr 0 is not enough: make lr None in optim/adafactor.py when relative_step is on.",
-        ("cannot combine manual lr and relative_step",), ("relative_step",),
+        ("cannot combine manual lr and relative_step",),
+        ("relative_step",),
     ),
     _card(
         "polynomial-decay",
@@ -369,6 +484,6 @@ DEFECTS = (
         "Put the language model's dict.txt into the data folder.",
         ("no such file or directory", "dict.txt"),
     ),
-)  # fmt: skip
+)
 
 ADVICE: tuple[Patch, ...] = (*PYTHON, *TORCH, *DATA, *DEFECTS)

@@ -136,7 +136,7 @@ def collect(module: Any) -> dict[Any, Scope]:
     def on_anonymous(node: Any) -> None:
         scopes[node] = Scope("function", stack[-1])
 
-    actions = {
+    actions: dict[Any, Any] = {
         cst.Import: on_import,
         cst.ImportFrom: on_import_from,
         cst.Assign: on_assign,

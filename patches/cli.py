@@ -147,7 +147,10 @@ def _installed(python: str | None) -> tuple[Path, tuple[str, ...]]:
         spec = find_spec("fairseq")
         found = list(spec.submodule_search_locations or []) if spec is not None else []
     else:
-        code = "import importlib.util as u; s = u.find_spec('fairseq'); print(*(s.submodule_search_locations if s else []))"
+        code = (
+            "import importlib.util as u; s = u.find_spec('fairseq'); "
+            "print(*(s.submodule_search_locations if s else []))"
+        )
         # Away from the current folder, which -c would put first on the path.
         done = subprocess.run([python, "-c", code], cwd="/", capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -240,9 +243,13 @@ def _revert(args: argparse.Namespace) -> int:
     root, _ = _places(args)
     done = Ledger(root).revert()
     if args.json:
-        _print_json({"restored": done.restored, "removed": done.removed, "refused": [list(item) for item in done.refused]})
+        _print_json(
+            {"restored": done.restored, "removed": done.removed, "refused": [list(item) for item in done.refused]}
+        )
     else:
-        print(f"{len(done.restored)} files have their original content again, {len(done.removed)} added files are gone.")
+        print(
+            f"{len(done.restored)} files have their original content again, {len(done.removed)} added files are gone."
+        )
     for path, why in done.refused:
         print(f"fairseq-patch: {path}: {why}", file=sys.stderr)
     return 1 if done.refused else 0

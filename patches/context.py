@@ -136,7 +136,9 @@ class FileContext:
         for package in self.options.packages:
             if not package.folder or self.path.startswith(package.folder + "/"):
                 return package.folder, package.name
-        imported = {origin.partition(".")[0] for scope in self.scopes.values() for o in scope.imports.values() for origin in o}
+        imported = {
+            origin.partition(".")[0] for scope in self.scopes.values() for o in scope.imports.values() for origin in o
+        }
         imported |= {star.partition(".")[0] for star in self.top.stars}
         for package in self.options.packages:
             if package.name in imported:

@@ -12,7 +12,7 @@ __all__ = ["argument", "drop_argument", "expression", "literal", "replace_argume
 def expression(text: str, like: Any = None) -> Any:
     """Parse ``text``; with the parentheses of the node it replaces, if any."""
     node = cst.parse_expression(text)
-    if like is not None and getattr(like, "lpar", ()):
+    if like is not None and getattr(like, "lpar", None):
         node = node.with_changes(lpar=like.lpar, rpar=like.rpar)
     return node
 
@@ -50,9 +50,7 @@ def drop_argument(call: Any, name: str) -> Any:
 def with_keyword(call: Any, name: str, value: Any, first: bool = False) -> Any:
     """``call`` with one more argument: by keyword at the end, or positional in front when ``first``."""
     keyword = None if first else cst.Name(name)
-    equal = cst.AssignEqual(
-        whitespace_before=cst.SimpleWhitespace(""), whitespace_after=cst.SimpleWhitespace("")
-    )
+    equal = cst.AssignEqual(whitespace_before=cst.SimpleWhitespace(""), whitespace_after=cst.SimpleWhitespace(""))
     new = cst.Arg(value=value, keyword=keyword) if first else cst.Arg(value=value, keyword=keyword, equal=equal)
     args = list(call.args)
     space = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))

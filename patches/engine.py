@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, Callable, Iterable, Type
+from typing import Any, Callable, Iterable, Sequence, Type
 
 from ._cst import MissingLibCST, cst
 from .bindings import collect
@@ -18,7 +18,7 @@ __all__ = ["rewrite"]
 Handler = Callable[..., Any]
 
 
-def rewrite(path: str, data: bytes, rules: Iterable[Type[Rule]], options: Options) -> Outcome:
+def rewrite(path: str, data: bytes, rules: Sequence[Type[Rule]], options: Options) -> Outcome:
     """Run ``rules`` over one file, in their order.
 
     Args:
@@ -33,16 +33,20 @@ def rewrite(path: str, data: bytes, rules: Iterable[Type[Rule]], options: Option
         return Outcome(path, problem=str(err))
     outcome = Outcome(path)
     try:
-        text = _python(path, source, rules, options, outcome) if is_python(path, data) else _text(
-            path, source, rules, options, outcome
+        text = (
+            _python(path, source, rules, options, outcome)
+            if is_python(path, data)
+            else _text(path, source, rules, options, outcome)
         )
         new = source.encode(text)
     except MissingLibCST:
         raise
-    except (RecursionError, UnicodeEncodeError) as err:
-        return Outcome(path, problem=f"cannot be rewritten ({type(err).__name__}: {err})")
     except _Unparsable as err:
         return Outcome(path, problem=str(err))
+    except Exception as err:
+        # Whatever a rule stumbles over: one file is left as it is, all others are still patched.
+        names = ", ".join(rule.patch.id for rule in rules)
+        return Outcome(path, problem=f"could not be rewritten ({type(err).__name__}: {err}; patches tried: {names})")
     if source.undeclared and outcome.findings:
         outcome.findings.append(
             Finding(

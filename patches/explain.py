@@ -9,6 +9,10 @@ from .model import Fragments, Patch
 
 __all__ = ["Match", "explain"]
 
+QUOTES = (
+    '`"\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}'
+    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
+)
 # Fragments of one message lie close together, whatever paths and numbers stand between them.
 REACH = 400
 
@@ -24,7 +28,7 @@ class Match:
 
 def normalise(text: str) -> str:
     """One case, one kind of quote, one kind of space."""
-    for quote in "`\"\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}":
+    for quote in QUOTES:
         text = text.replace(quote, "'")
     return " ".join(text.lower().split())
 

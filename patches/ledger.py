@@ -1,4 +1,4 @@
-"""Write changes so that they can be taken back: every original is kept in a folder of the tree before it is replaced."""
+"""Write changes so that they can be taken back: each original is kept in the tree before it is replaced."""
 
 from __future__ import annotations
 
@@ -190,7 +190,8 @@ class Ledger:
             return
         if now != entry.written:
             raise LedgerError(
-                f"was edited since it was patched, so it is left as it is (its original: {LEDGER}/{STORE}/{entry.original})"
+                f"was edited since it was patched, so it is left as it is (its original: "
+                f"{LEDGER}/{STORE}/{entry.original})"
                 if entry.original
                 else "was added by apply and edited since, so it is left as it is"
             )

@@ -161,7 +161,9 @@ def _section(patch: Patch) -> str:
         lines.append(f"```\nfairseq-patch apply PATH --only {patch.id}\n```\n")
         if patch.before:
             kind = "python" if not patch.files or "setup.py" in patch.files else "text"
-            lines.append(f"```{kind}\n{patch.before.strip()}\n```\n\nbecomes\n\n```{kind}\n{patch.after.strip()}\n```\n")
+            lines.append(
+                f"```{kind}\n{patch.before.strip()}\n```\n\nbecomes\n\n```{kind}\n{patch.after.strip()}\n```\n"
+            )
     return "\n".join(lines)
 
 

@@ -50,7 +50,9 @@ def mend(text: str) -> str | None:
     if first is None or not clauses or clauses[0] in "[":
         return None
     parts = [part.strip() for part in clauses.strip("()").split(",")]
-    if not all(part.startswith(OPERATORS) for part in parts) or all(_allows(part, version_tuple(first)) for part in parts):
+    if not all(part.startswith(OPERATORS) for part in parts) or all(
+        _allows(part, version_tuple(first)) for part in parts
+    ):
         return None
     lead = text[: len(text) - len(text.lstrip())]
     return f"{lead}{name}>={first}" + (f"; {marker.strip()}" if semicolon else "")

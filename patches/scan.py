@@ -140,13 +140,15 @@ def _features(tree: ast.Module) -> tuple[set[str], list[ClassFacts]]:
             found.add(node.module or "")
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Compare):
-            if any(isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops):
-                if any(_is_literal(side) for side in (node.left, *node.comparators)):
-                    found.add("is-literal")
+            by_identity = any(isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops)
+            if by_identity and any(_is_literal(side) for side in (node.left, *node.comparators)):
+                found.add("is-literal")
         elif isinstance(node, ast.ClassDef):
             facts = class_facts(node)
             classes.append(facts)
-            if facts.dataclass and any(_needs_thought(item.value) for item in node.body if isinstance(item, ast.AnnAssign)):
+            if facts.dataclass and any(
+                _needs_thought(item.value) for item in node.body if isinstance(item, ast.AnnAssign)
+            ):
                 found.add("dataclass-value")
         elif isinstance(node, ast.keyword) and node.arg == "default" and _needs_thought(node.value):
             found.add("dataclass-value")
@@ -155,8 +157,8 @@ def _features(tree: ast.Module) -> tuple[set[str], list[ClassFacts]]:
 
 def _is_literal(node: ast.expr) -> bool:
     if isinstance(node, ast.Constant):
-        return node.value not in (None, True, False, ...) or isinstance(node.value, (int, float)) and not isinstance(
-            node.value, bool
+        return node.value not in (None, True, False, ...) or (
+            isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
         )
     return isinstance(node, LITERALS)
 

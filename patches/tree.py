@@ -101,5 +101,3 @@ def find_packages(root: Path, files: Sequence[str]) -> list[Package]:
             return [Package("", root.name)]
         found.append(Package(folder, posixpath.basename(folder)))
     return found
-
-

@@ -1,5 +1,8 @@
 """What patched code needs at run time; standard library only, torch is imported when a file is read."""
 
+# mypy: ignore-errors
+# No annotations: copies of this file run in trees that are checked by nobody, on whatever Python they have.
+
 import collections.abc
 import dataclasses
 import enum
@@ -64,6 +67,12 @@ ALLOWED = {
     "torch.nn.parameter": {"Parameter", "Buffer"},
     "torch.storage": {"TypedStorage", "UntypedStorage", "_TypedStorage", "_UntypedStorage"},
 }  # fmt: skip
+# Pickles of protocol 2, which torch writes, use Python 2's names.
+PYTHON2 = {
+    ("__builtin__", "long"): ("builtins", "int"),
+    ("__builtin__", "unicode"): ("builtins", "str"),
+    ("__builtin__", "xrange"): ("builtins", "range"),
+}
 PATHS = {"Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"}
 # Classes of the tree that may really be made; all others become bags of attributes.
 TREE_CLASSES = {"Dictionary", "AverageMeter", "TimeMeter", "StopwatchMeter", "MetersDict"}
@@ -97,7 +106,7 @@ class Bag:
         self.__dict__.setdefault("values", []).extend(values)
 
     def __repr__(self):
-        return "<%s %s>" % (self._class, self.__dict__)
+        return f"<{self._class} {self.__dict__}>"
 
 
 def allow(*names):
@@ -114,7 +123,7 @@ def _member(holder, name):
         return holder[name]
     if isinstance(holder, type) and issubclass(holder, Bag):
         return name
-    raise pickle.UnpicklingError("a checkpoint may not read the attribute %r of %r" % (name, holder))
+    raise pickle.UnpicklingError(f"a checkpoint may not read the attribute {name!r} of {holder!r}")
 
 
 def _nested_load(data):
@@ -138,7 +147,7 @@ def _from_tree(module, name):
             issubclass(found, enum.Enum) or dataclasses.is_dataclass(found) or name in TREE_CLASSES
         ):
             return found
-    return type(str(name), (Bag,), {"_class": "%s.%s" % (module, name)})
+    return type(str(name), (Bag,), {"_class": f"{module}.{name}"})
 
 
 def _find(module, name):
@@ -151,6 +160,7 @@ def _find(module, name):
         return _member
     if module == "torch.storage" and name == "_load_from_bytes":
         return _nested_load
+    module, name = PYTHON2.get((module, name), (module, name))
     module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
     if name in ALLOWED.get(module, ()) or name in ALLOWED.get(short, ()):
         return _import(module, name)
@@ -166,8 +176,9 @@ def _find(module, name):
     if root == PACKAGE.partition(".")[0] or root.startswith("fairseq") or root == "examples":
         return _from_tree(module, name)
     raise pickle.UnpicklingError(
-        "this checkpoint wants the global %s.%s, which is not on the list of what a checkpoint may contain. If you "
-        "trust the file, name it in the environment variable FAIRSEQ_ALLOW_GLOBALS=%s.%s" % (module, name, module, name)
+        f"this checkpoint wants the global {module}.{name}, which is not on the list of what a checkpoint may "
+        f"contain. If you "
+        f"trust the file, name it in the environment variable FAIRSEQ_ALLOW_GLOBALS={module}.{name}"
     )
 
 
@@ -178,7 +189,7 @@ def _import(module, name):
             return getattr(importlib.import_module(candidate), name)
         except (ImportError, AttributeError):
             continue
-    raise pickle.UnpicklingError("%s.%s, which this checkpoint needs, is not installed" % (module, name))
+    raise pickle.UnpicklingError(f"{module}.{name}, which this checkpoint needs, is not installed")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -225,8 +236,8 @@ def type_text(annotation):
         return str(annotation)
     names = [_type_name(argument) for argument in arguments if argument is not type(None)]
     if len(names) < len(arguments):
-        return "typing.Optional[%s]" % (names[0] if len(names) == 1 else "typing.Union[%s]" % ", ".join(names))
-    return "typing.Union[%s]" % ", ".join(names)
+        return "typing.Optional[%s]" % (names[0] if len(names) == 1 else "typing.Union[{}]".format(", ".join(names)))
+    return "typing.Union[{}]".format(", ".join(names))
 
 
 def device():
@@ -240,7 +251,7 @@ def _type_name(annotation):
     if not isinstance(annotation, type) or getattr(annotation, "__args__", None):
         return type_text(annotation)
     home = annotation.__module__
-    return annotation.__qualname__ if home == "builtins" else "%s.%s" % (home, annotation.__qualname__)
+    return annotation.__qualname__ if home == "builtins" else f"{home}.{annotation.__qualname__}"
 
 
 class _Tokenizers(collections.abc.Mapping):
@@ -315,4 +326,4 @@ def strtobool(text):
         return 1
     if word in ("n", "no", "f", "false", "off", "0"):
         return 0
-    raise ValueError("neither yes nor no: %r" % (text,))
+    raise ValueError(f"neither yes nor no: {text!r}")

@@ -27,7 +27,7 @@ class GoneModule(Rename):
             return
         if self._known(origins):
             return
-        if isinstance(self.ctx.ancestors[-1], cst.Attribute):
+        if isinstance(self.ctx.ancestors[-2], cst.Attribute):
             return
         self.left += 1
         self.by_hand(original, f"{sorted(origins)[0]} is gone: {self.advice}")

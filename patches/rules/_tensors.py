@@ -12,9 +12,26 @@ __all__ = ["is_bool", "is_byte", "is_integer"]
 COMPARING = {"eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "bool", "logical_not", "logical_and", "logical_or"}
 # Methods that keep the type of what they are called on.
 KEEPING = {
-    "t", "to", "cuda", "cpu", "clone", "contiguous", "detach", "expand", "expand_as", "flatten", "flip", "permute", "repeat",
-    "reshape", "squeeze", "transpose", "unsqueeze", "view", "view_as",
-}  # fmt: skip
+    "t",
+    "to",
+    "cuda",
+    "cpu",
+    "clone",
+    "contiguous",
+    "detach",
+    "expand",
+    "expand_as",
+    "flatten",
+    "flip",
+    "permute",
+    "repeat",
+    "reshape",
+    "squeeze",
+    "transpose",
+    "unsqueeze",
+    "view",
+    "view_as",
+}
 INTEGER_TYPES = {"long", "int", "short", "int64", "int32", "int16"}
 INTEGER_MAKERS = {"LongTensor", "IntTensor", "ShortTensor", "argmax", "argmin", "argsort", "multinomial"}
 BYTE_MAKERS = {"ByteTensor"}

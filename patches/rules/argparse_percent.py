@@ -9,7 +9,6 @@ from ..edit import argument, literal
 from ..model import Example, Patch, Rule
 
 
-
 class ArgparsePercent(Rule):
     """Doubles the percent signs that start no ``%(name)s``."""
 
@@ -30,8 +29,10 @@ class ArgparsePercent(Rule):
         ],
         tokens=[b"%"],
         features=[".add_argument", ".add_parser", "argparse"],
-        before='import argparse\np = argparse.ArgumentParser()\np.add_argument("--x", default=1, help="keep 50% of %(default)s")\n',
-        after='import argparse\np = argparse.ArgumentParser()\np.add_argument("--x", default=1, help="keep 50%% of %(default)s")\n',
+        before="import argparse\np = argparse.ArgumentParser()\n"
+        'p.add_argument("--x", default=1, help="keep 50% of %(default)s")\n',
+        after="import argparse\np = argparse.ArgumentParser()\n"
+        'p.add_argument("--x", default=1, help="keep 50%% of %(default)s")\n',
         more=[
             Example(
                 "parser.add_argument('--y', help='100%' ' (or 5% %s)')\n",

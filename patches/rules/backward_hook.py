@@ -14,9 +14,11 @@ class BackwardHook(Rule):
     patch = Patch(
         id="torch-backward-hook",
         title="register_backward_hook",
-        symptom="FutureWarning: Using a non-full backward hook when the forward contains multiple autograd Nodes is deprecated "
+        symptom="FutureWarning: Using a non-full backward hook when the forward contains multiple autograd "
+        "Nodes is deprecated "
         "and will be removed in future versions",
-        cause="The old hook saw the gradients of the last operation of a module only. Its successor takes the same function.",
+        cause="The old hook saw the gradients of the last operation of a module only. Its successor takes the "
+        "same function.",
         since={"torch": "1.8"},
         fairseq="all (nan_detector, linearized_convolution)",
         change="register_backward_hook becomes register_full_backward_hook.",

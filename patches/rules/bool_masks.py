@@ -18,7 +18,8 @@ class BoolMasks(Rule):
         id="torch-bool-masks",
         title="Byte masks and 1 - mask",
         symptom="RuntimeError: masked_fill_ only supports boolean masks, but got mask with dtype unsigned char",
-        cause="Comparisons give bool tensors since PyTorch 1.2. Masked operations take nothing else now, and 1 - mask of a bool "
+        cause="Comparisons give bool tensors since PyTorch 1.2. Masked operations take nothing else now, and 1 "
+        "- mask of a bool "
         "tensor is refused.",
         since={"torch": "1.2"},
         fairseq="0.6 to 0.9, forks of them",
@@ -29,11 +30,23 @@ class BoolMasks(Rule):
             ("expected boolean tensor",),
             ("expected booltensor",),
             ("subtraction, the - operator, with a bool tensor is not supported",),
-            ("subtraction, the", "operator, with a bool tensor is not supported",),
+            (
+                "subtraction, the",
+                "operator, with a bool tensor is not supported",
+            ),
             ("indexing with dtype torch.uint8 is now deprecated",),
         ],
         tokens=[b"masked", b"byte", b"1 -", b"1-", b"uint8", b"Byte"],
-        features=[".masked_fill", ".masked_fill_", ".masked_select", ".masked_scatter", ".masked_scatter_", ".byte", ".eq", ".ne"],
+        features=[
+            ".masked_fill",
+            ".masked_fill_",
+            ".masked_select",
+            ".masked_scatter",
+            ".masked_scatter_",
+            ".byte",
+            ".eq",
+            ".ne",
+        ],
         before="""\
 import torch
 
@@ -68,7 +81,11 @@ w = x[x.eq(2).bool()]
     )
 
     def _as_bool(self, original: Any, updated: Any) -> Any:
-        if isinstance(original, cst.Call) and isinstance(original.func, cst.Attribute) and original.func.attr.value == "byte":
+        if (
+            isinstance(original, cst.Call)
+            and isinstance(original.func, cst.Attribute)
+            and original.func.attr.value == "byte"
+        ):
             return updated.with_changes(func=updated.func.with_changes(attr=cst.Name("bool")))
         return cst.Call(func=cst.Attribute(value=updated, attr=cst.Name("bool")))
 
@@ -76,7 +93,9 @@ w = x[x.eq(2).bool()]
         func = original.func
         if not isinstance(func, cst.Attribute) or func.attr.value not in MASKED or not original.args:
             return updated
-        index = next((i for i, arg in enumerate(original.args) if arg.keyword is not None and arg.keyword.value == "mask"), 0)
+        index = next(
+            (i for i, arg in enumerate(original.args) if arg.keyword is not None and arg.keyword.value == "mask"), 0
+        )
         mask = original.args[index].value
         if not is_byte(self.ctx, mask):
             return updated
@@ -87,7 +106,9 @@ w = x[x.eq(2).bool()]
 
     def leave_Index(self, original: Any, updated: Any) -> Any:
         value = original.value
-        is_cast = isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute) and value.func.attr.value == "byte"
+        is_cast = (
+            isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute) and value.func.attr.value == "byte"
+        )
         if not is_cast or value.args:
             return updated
         self.hit(value, "the mask becomes bool")

@@ -10,10 +10,32 @@ from ..model import Example, Patch
 from ._calls import Rename, without_names
 
 NAMES = (
-    "AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "ByteString", "Callable", "Collection", "Container",
-    "Coroutine", "Generator", "Hashable", "ItemsView", "Iterable", "Iterator", "KeysView", "Mapping", "MappingView",
-    "MutableMapping", "MutableSequence", "MutableSet", "Reversible", "Sequence", "Set", "Sized", "ValuesView",
-)  # fmt: skip
+    "AsyncGenerator",
+    "AsyncIterable",
+    "AsyncIterator",
+    "Awaitable",
+    "ByteString",
+    "Callable",
+    "Collection",
+    "Container",
+    "Coroutine",
+    "Generator",
+    "Hashable",
+    "ItemsView",
+    "Iterable",
+    "Iterator",
+    "KeysView",
+    "Mapping",
+    "MappingView",
+    "MutableMapping",
+    "MutableSequence",
+    "MutableSet",
+    "Reversible",
+    "Sequence",
+    "Set",
+    "Sized",
+    "ValuesView",
+)
 
 
 class CollectionsAbc(Rename):
@@ -33,7 +55,8 @@ class CollectionsAbc(Rename):
         features=[f"collections.{name}" for name in NAMES] + [("collections", f".{name}") for name in NAMES],
         tokens=[f"collections.{name}".encode() for name in NAMES] + [b"collections import", (b"collections", b" as ")],
         before="from collections import Iterable, OrderedDict\nx = isinstance([], Iterable)\n",
-        after="from collections.abc import Iterable\nfrom collections import OrderedDict\nx = isinstance([], Iterable)\n",
+        after="from collections.abc import Iterable\nfrom collections import OrderedDict\n"
+        "x = isinstance([], Iterable)\n",
         more=[
             Example(
                 "import collections\nx = isinstance([], collections.Sequence)\n",
@@ -42,12 +65,13 @@ class CollectionsAbc(Rename):
         ],
         untouched=[
             "from collections.abc import Iterable\nfrom collections import OrderedDict\n",
-            "try:\n    from collections.abc import Iterable\nexcept ImportError:\n    from collections import Iterable\n",
+            "try:\n    from collections.abc import Iterable\nexcept ImportError:\n"
+            "    from collections import Iterable\n",
         ],
     )
 
     def leave_ImportFrom(self, original: Any, updated: Any) -> Any:
-        if isinstance(original.names, cst.ImportStar) or not self.ctx.origins(cst.Name("x")) and original.relative:
+        if isinstance(original.names, cst.ImportStar) or (not self.ctx.origins(cst.Name("x")) and original.relative):
             return updated
         if original.module is None or getattr(original.module, "value", None) != "collections":
             return updated

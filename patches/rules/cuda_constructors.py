@@ -29,7 +29,8 @@ class CudaConstructors(Rule):
         id="torch-cuda-tensor-types",
         title="torch.cuda.FloatTensor, ByteTensor and the like",
         symptom="TypeError: type torch.cuda.DoubleTensor not available. Torch not compiled with CUDA enabled.",
-        cause="These constructors exist for one device only and are deprecated, so that runs of several processes on CPUs fail.",
+        cause="These constructors exist for one device only and are deprecated, so that runs of several "
+        "processes on CPUs fail.",
         since={"torch": "2.0"},
         fairseq="all (all_gather_list, the buffer for gradient norms)",
         change='Calls become torch.tensor or torch.empty with a dtype and the device that is there ("cuda" or "cpu").',
@@ -41,12 +42,14 @@ class CudaConstructors(Rule):
         tokens=[b"torch.cuda"],
         features=["." + name for name in DTYPES],
         before="import torch\n\nbuffer = torch.cuda.ByteTensor(16)\nvalues = torch.cuda.LongTensor([1, 2])\n",
-        after="import torch\nfrom _modern import device\n\nbuffer = torch.empty(16, dtype=torch.uint8, device=device())\n"
+        after="import torch\nfrom _modern import device\n\n"
+        "buffer = torch.empty(16, dtype=torch.uint8, device=device())\n"
         "values = torch.tensor([1, 2], dtype=torch.int64, device=device())\n",
         more=[
             Example(
                 "import torch\nx = torch.cuda.FloatTensor(2, 3)\n",
-                "import torch\nfrom _modern import device\nx = torch.empty(2, 3, dtype=torch.float32, device=device())\n",
+                "import torch\nfrom _modern import device\n"
+                "x = torch.empty(2, 3, dtype=torch.float32, device=device())\n",
             )
         ],
         untouched=["import torch\nx = torch.LongTensor([1])\ny = isinstance(x, torch.cuda.LongTensor)\n"],

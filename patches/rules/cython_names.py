@@ -42,7 +42,8 @@ class CythonNames(Rule):
 
 def _line(line: str, inside: str) -> tuple[str, str]:
     """One line without the aliases; ``inside`` is the quote of a string that goes on from line to line."""
-    parts, index = [], 0
+    parts: list[str] = []
+    index = 0
     while index < len(line):
         if inside:
             end = line.find(inside, index)

@@ -28,17 +28,23 @@ class Distutils(GoneModule):
         cause="Python 3.12 removed distutils.",
         since={"python": "3.12"},
         fairseq="plugins",
-        change="strtobool comes from the helper module, versions from packaging, find_executable is shutil.which, setup and "
+        change="strtobool comes from the helper module, versions from packaging, find_executable is "
+        "shutil.which, setup and "
         "Extension come from setuptools; other uses are reported.",
-        matches=[("no module named 'distutils'",), ("no module named 'distutils.",), ("distutils version classes are deprecated",),
-                 ("the distutils package is deprecated",)],
+        matches=[
+            ("no module named 'distutils'",),
+            ("no module named 'distutils.",),
+            ("distutils version classes are deprecated",),
+            ("the distutils package is deprecated",),
+        ],
         tokens=[b"distutils"],
         before="from distutils.util import strtobool\nyes = strtobool('y')\n",
         after="from _modern import strtobool\nyes = strtobool('y')\n",
         more=[
             Example(
                 "from distutils.version import LooseVersion\nold = LooseVersion('1.2') < LooseVersion('1.10')\n",
-                "from packaging.version import Version as LooseVersion\nold = LooseVersion('1.2') < LooseVersion('1.10')\n",
+                "from packaging.version import Version as LooseVersion\n"
+                "old = LooseVersion('1.2') < LooseVersion('1.10')\n",
             ),
             Example(
                 "import distutils.spawn\np = distutils.spawn.find_executable('ls')\n",

@@ -21,7 +21,8 @@ class EncoderFastpath(Rule):
         id="torch-encoder-fastpath",
         title="The fused encoder layer without mask_type",
         symptom="RuntimeError: Mask Type should be defined",
-        cause="Since PyTorch 1.13 the fused layer takes padding masks and attention masks, and must be told which one it gets.",
+        cause="Since PyTorch 1.13 the fused layer takes padding masks and attention masks, and must be told "
+        "which one it gets.",
         since={"torch": "1.13"},
         fairseq="0.12.1 and later (transformer_layer, in evaluation)",
         change="mask_type is passed: 1 for a padding mask, 0 for an attention mask, by the name of what is passed.",
@@ -50,7 +51,8 @@ def run(x, w, b, padding, attn):
         more=[
             Example(
                 "import torch\ny = torch._native_multi_head_attention(q, k, v, 4, 2, w, b, w, b, key_padding_mask)\n",
-                "import torch\ny = torch._native_multi_head_attention(q, k, v, 4, 2, w, b, w, b, key_padding_mask, mask_type=1)\n",
+                "import torch\ny = torch._native_multi_head_attention(q, k, v, 4, 2, w, b, w, b, "
+                "key_padding_mask, mask_type=1)\n",
             )
         ],
         untouched=["import torch\ny = torch._native_multi_head_attention(q, k, v, 4, 2, w, b, w, b)\n"],
@@ -66,7 +68,9 @@ def run(x, w, b, padding, attn):
             return updated
         mask = original.args[-1].value
         if isinstance(mask, cst.IfExp):
-            kind: Any = mask.with_changes(body=cst.Integer(self._kind(mask.body)), orelse=cst.Integer(self._kind(mask.orelse)))
+            kind: Any = mask.with_changes(
+                body=cst.Integer(self._kind(mask.body)), orelse=cst.Integer(self._kind(mask.orelse))
+            )
         else:
             kind = cst.Integer(self._kind(mask))
         self.hit(original, "mask_type is passed")

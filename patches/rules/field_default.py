@@ -22,7 +22,10 @@ class FieldDefault(Rule):
         since={"python": "3.11"},
         fairseq="0.10 to main (hydra_init, FairseqDataclass, gen_parser_from_dataclass)",
         change="Such reads go through field_default(), which calls the factory where there is one.",
-        matches=[("object of unsupported type", "_MISSING_TYPE"), ("_MISSING_TYPE", "is not a supported primitive type")],
+        matches=[
+            ("object of unsupported type", "_MISSING_TYPE"),
+            ("_MISSING_TYPE", "is not a supported primitive type"),
+        ],
         tokens=[(b"__dataclass_fields__", b".default"), (b"dataclasses", b"fields", b".default")],
         before="""\
 def defaults(cls):
@@ -101,7 +104,7 @@ def other(function, parser, cls):
         careful, names = self.frames[-1]
         subject = original.value
         is_field = _is_fields_lookup(subject) or (isinstance(subject, cst.Name) and subject.value in names)
-        if careful and not _is_fields_lookup(subject) or not is_field or self._guarded(original):
+        if (careful and not _is_fields_lookup(subject)) or not is_field or self._guarded(original):
             return updated
         self.hit(original, ".default is read through field_default()")
         call = expression(f"{self.ctx.use_helper('field_default')}(x)", like=updated)
@@ -145,9 +148,8 @@ def other(function, parser, cls):
         of_fields = isinstance(holder, cst.Attribute) and holder.attr.value == "__dataclass_fields__"
         if of_fields and method == "items" and isinstance(target, cst.Tuple) and len(target.elements) == 2:
             target = target.elements[1].value
-        elif not (of_fields and method == "values"):
-            if "dataclasses.fields" not in self.ctx.origins(source.func):
-                return set()
+        elif not (of_fields and method == "values") and "dataclasses.fields" not in self.ctx.origins(source.func):
+            return set()
         return {target.value} if isinstance(target, cst.Name) else set()
 
 

@@ -15,13 +15,16 @@ class ForkWorkers(Rule):
     patch = Patch(
         id="multiprocessing-fork",
         title="Workers that need fork",
-        symptom="_pickle.PicklingError: Can't pickle <function <lambda> at 0x...>: attribute lookup on ... failed (starting a "
+        symptom="_pickle.PicklingError: Can't pickle <function <lambda> at 0x...>: attribute lookup on ... "
+        "failed (starting a "
         "DataLoader worker, Python 3.14)",
-        cause="Python 3.14 starts processes on Linux through a fork server, which pickles what they are given: lambdas, local "
+        cause="Python 3.14 starts processes on Linux through a fork server, which pickles what they are given: "
+        "lambdas, local "
         "classes and open files do not survive.",
         since={"python": "3.14"},
         fairseq="all, with datasets of plugins",
-        change="DataLoader(...) gets multiprocessing_context=fork_context(num_workers), and multiprocessing.Pool(...) is "
+        change="DataLoader(...) gets multiprocessing_context=fork_context(num_workers), and "
+        "multiprocessing.Pool(...) is "
         "taken from that context.",
         matches=[
             ("can't pickle <function <lambda>",),

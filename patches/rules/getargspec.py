@@ -14,7 +14,8 @@ class GetArgSpec(Rename):
         id="inspect-getargspec",
         title="inspect.getargspec",
         symptom="AttributeError: module 'inspect' has no attribute 'getargspec'",
-        cause="Python 3.11 removed it; getfullargspec gives the same first four items under the same names, but keywords "
+        cause="Python 3.11 removed it; getfullargspec gives the same first four items under the same names, "
+        "but keywords "
         "is called varkw.",
         since={"python": "3.11"},
         fairseq="0.9 and 0.10 (distributed_fairseq_model)",

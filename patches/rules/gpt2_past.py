@@ -21,10 +21,14 @@ class Gpt2Past(Rule):
         change="The keyword is renamed in files that import transformers.",
         matches=[("got an unexpected keyword argument 'past'",)],
         tokens=[(b"transformers", b"past")],
-        before="from transformers import GPT2LMHeadModel\n\n\ndef run(model, x, state):\n    return model(x, past=state)\n",
+        before="from transformers import GPT2LMHeadModel\n\n\ndef run(model, x, state):\n"
+        "    return model(x, past=state)\n",
         after="from transformers import GPT2LMHeadModel\n\n\n"
         "def run(model, x, state):\n    return model(x, past_key_values=state)\n",
-        untouched=["from transformers import BertModel\nx = dict(past=1)\n", "def f(past):\n    return g(past)\nf(past=1)\n"],
+        untouched=[
+            "from transformers import BertModel\nx = dict(past=1)\n",
+            "def f(past):\n    return g(past)\nf(past=1)\n",
+        ],
     )
 
     def __init__(self, ctx: Any) -> None:
@@ -33,7 +37,7 @@ class Gpt2Past(Rule):
         self.active = any(name.startswith("transformers.") and "GPT2" in name for name in imported)
 
     def leave_Call(self, original: Any, updated: Any) -> Any:
-        if not self.active or isinstance(original.func, cst.Name) and original.func.value == "dict":
+        if not self.active or (isinstance(original.func, cst.Name) and original.func.value == "dict"):
             return updated
         for index, arg in enumerate(original.args):
             if arg.keyword is not None and arg.keyword.value == "past":

@@ -33,11 +33,13 @@ class HydraApi(Rename):
         id="hydra-api",
         title="Calls of Hydra 1.0",
         symptom="TypeError: compose() got an unexpected keyword argument 'strict'",
-        cause="Hydra 1.1 moved compose and initialize out of hydra.experimental, 1.2 wants to be told whose defaults to "
+        cause="Hydra 1.1 moved compose and initialize out of hydra.experimental, 1.2 wants to be told whose "
+        "defaults to "
         "follow (version_base), and strict went away.",
         since={"hydra": "1.1"},
         fairseq="0.10 to main (dataclass/initialize, dataclass/utils, hydra_train, hub_utils, checkpoint_utils)",
-        change='strict= is dropped, version_base is passed ("1.1" to hydra.main, which then enters its output folder as before), '
+        change='strict= is dropped, version_base is passed ("1.1" to hydra.main, which then enters its output '
+        "folder as before), "
         "and names are taken from hydra.",
         matches=[
             ("compose() got an unexpected keyword argument 'strict'",),
@@ -88,12 +90,13 @@ def run(cfg):
         if self.ctx.origin(original.func, *self.COMPOSE) and argument(original, "strict") is not None:
             self.hit(original, "strict= is dropped")
             return drop_argument(updated, "strict")
-        if self.ctx.origin(original.func, *self.WITH_BASE) and argument(original, "version_base", 99) is None:
-            if not any(arg.star == "**" for arg in original.args):
-                # Programs under hydra.main count on running in their output folder, which ended with 1.1.
-                base = '"1.1"' if self.ctx.origin(original.func, "hydra.main") else '"1.3"'
-                self.hit(original, f"version_base={base} is passed")
-                return with_keyword(updated, "version_base", cst.SimpleString(base))
+        takes_base = self.ctx.origin(original.func, *self.WITH_BASE) is not None
+        given = argument(original, "version_base", 99) is not None or any(arg.star == "**" for arg in original.args)
+        if takes_base and not given:
+            # Programs under hydra.main count on running in their output folder, which ended with 1.1.
+            base = '"1.1"' if self.ctx.origin(original.func, "hydra.main") else '"1.3"'
+            self.hit(original, f"version_base={base} is passed")
+            return with_keyword(updated, "version_base", cst.SimpleString(base))
         return updated
 
 

@@ -23,7 +23,8 @@ class Imp(GoneModule):
         cause="Python 3.12 removed imp; importlib has had its functions for long.",
         since={"python": "3.12"},
         fairseq="plugins",
-        change="imp.reload becomes importlib.reload, imp.load_source a function of the helper module; other uses are reported.",
+        change="imp.reload becomes importlib.reload, imp.load_source a function of the helper module; other "
+        "uses are reported.",
         matches=[("no module named 'imp'",)],
         tokens=[b"imp"],
         features=["imp", "imp.load_source", "imp.reload"],

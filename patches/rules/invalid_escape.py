@@ -58,7 +58,9 @@ class InvalidEscape(Rule):
         if not any(good for good, _ in counts):
             return updated.with_changes(start=f"r{updated.start}")
         parts = [
-            part.with_changes(value=_doubled(part.value, VALID_TEXT)) if isinstance(part, cst.FormattedStringText) else part
+            part.with_changes(value=_doubled(part.value, VALID_TEXT))
+            if isinstance(part, cst.FormattedStringText)
+            else part
             for part in updated.parts
         ]
         return updated.with_changes(parts=parts)

@@ -14,8 +14,9 @@ class LiteralIdentity(Rule):
     patch = Patch(
         id="is-literal",
         title="Comparing with a literal by `is`",
-        symptom="SyntaxWarning: \"is not\" with 'str' literal. Did you mean \"!=\"?",
-        cause="Whether two equal strings or numbers are one object is an accident of the implementation; Python warns since 3.8.",
+        symptom='SyntaxWarning: "is not" with \'str\' literal. Did you mean "!="?',
+        cause="Whether two equal strings or numbers are one object is an accident of the implementation; "
+        "Python warns since 3.8.",
         since={"python": "3.8"},
         fairseq="main (multires_hubert_pretraining)",
         change="is becomes ==, is not becomes !=, where one side is a string, bytes, number or tuple literal.",

@@ -19,7 +19,8 @@ class LocalRank(Rule):
         cause="Since PyTorch 2.0 the launcher passes --local-rank; torchrun passes nothing and sets LOCAL_RANK.",
         since={"torch": "2.0"},
         fairseq="all (the option --device-id has the other name --local_rank)",
-        change="add_argument calls get the second spelling. An argparse_alias in a dataclass field can hold one name only, so "
+        change="add_argument calls get the second spelling. An argparse_alias in a dataclass field can hold "
+        "one name only, so "
         "there it becomes the new one.",
         matches=[("unrecognized arguments", "--local-rank")],
         tokens=[b"--local_rank"],

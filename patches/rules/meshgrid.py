@@ -15,7 +15,8 @@ class Meshgrid(Rule):
     patch = Patch(
         id="torch-meshgrid-indexing",
         title="torch.meshgrid without indexing",
-        symptom="UserWarning: torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
+        symptom="UserWarning: torch.meshgrid: in an upcoming release, it will be required to pass the indexing "
+        "argument.",
         cause="PyTorch will change the default order of the axes to numpy's.",
         since={"torch": "1.10"},
         fairseq="0.12 and main (tacotron2_loss)",

@@ -7,7 +7,6 @@ from typing import Any
 from ..model import Example, Patch
 from ._calls import Rename
 
-
 ALIASES = ("float", "int", "bool", "complex", "object", "str", "long", "unicode")
 
 
@@ -26,17 +25,22 @@ class NumpyAliases(Rename):
         since={"numpy": "1.24"},
         fairseq="all: fatal at import in 0.9 and 0.10 (indexed_dataset), later in dynamic_crf_layer and mask functions",
         change="np.float becomes float, np.int and np.long become int, np.bool bool, np.object object, and so on.",
-        matches=[
-            (f"module 'numpy' has no attribute '{name}'",)
-            for name in ALIASES
-        ]
-        + [("np.float was a deprecated alias",), ("np.int was a deprecated alias",), ("np.bool was a deprecated alias",)],
+        matches=[(f"module 'numpy' has no attribute '{name}'",) for name in ALIASES]
+        + [
+            ("np.float was a deprecated alias",),
+            ("np.int was a deprecated alias",),
+            ("np.bool was a deprecated alias",),
+        ],
         features=[("numpy", f".{name}") for name in ALIASES] + [f"numpy.{name}" for name in ALIASES],
         tokens=[(b"numpy", f".{name}".encode()) for name in ALIASES] + [b"numpy import"],
-        before="import numpy as np\nx = np.zeros(3, dtype=np.float)\ny = np.array([1, 2]).astype(np.int)\nz = np.long(3)\n",
+        before="import numpy as np\nx = np.zeros(3, dtype=np.float)\ny = np.array([1, 2]).astype(np.int)\n"
+        "z = np.long(3)\n",
         after="import numpy as np\nx = np.zeros(3, dtype=float)\ny = np.array([1, 2]).astype(int)\nz = int(3)\n",
         more=[
-            Example("import numpy\nkinds = {6: numpy.float, 7: numpy.double}\n", "import numpy\nkinds = {6: float, 7: numpy.double}\n")
+            Example(
+                "import numpy\nkinds = {6: numpy.float, 7: numpy.double}\n",
+                "import numpy\nkinds = {6: float, 7: numpy.double}\n",
+            )
         ],
         untouched=[
             "import numpy as np\nx = np.float32(1), np.int64, np.bool_, np.str_, np.object_, np.longlong\n",

@@ -39,7 +39,9 @@ class NumpyCopy(Rule):
             return updated
         allowed = {"dtype", "order", "copy"}
         if any(arg.keyword is not None and arg.keyword.value not in allowed for arg in original.args):
-            self.by_hand(original, "copy=False now forbids a copy: use np.asarray, with what the other arguments ask for")
+            self.by_hand(
+                original, "copy=False now forbids a copy: use np.asarray, with what the other arguments ask for"
+            )
             return updated
         self.hit(original, "np.array(..., copy=False) becomes np.asarray(...)")
         func = updated.func.with_changes(attr=cst.Name("asarray"))

@@ -27,7 +27,8 @@ class NumpyGenerator(Rule):
         ],
         features=["." + name for name in ("randint", "randn", "rand", "random_sample", "ranf")],
         tokens=[b"default_rng", b"Generator"],
-        before="import numpy as np\nrng = np.random.default_rng(1)\nx = rng.randint(0, 5, size=3)\ny = rng.randn(2, 3)\n",
+        before="import numpy as np\nrng = np.random.default_rng(1)\nx = rng.randint(0, 5, size=3)\n"
+        "y = rng.randn(2, 3)\n",
         after="import numpy as np\nrng = np.random.default_rng(1)\nx = rng.integers(0, 5, size=3)\n"
         "y = rng.standard_normal((2, 3))\n",
         more=[

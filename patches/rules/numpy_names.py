@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..model import Patch
 from ._calls import Rename
 
-
 TOKENS = (
     b"float_", b"complex_", b"string_", b"unicode_", b"bool8", b".Inf", b"infty", b"PINF", b"NINF", b"NaN", b"NAN",
     b"product", b"sometrue", b"alltrue", b"round_", b"row_stack", b"in1d", b"trapz", b"import Inf",
@@ -46,7 +45,9 @@ class NumpyNames(Rename):
         fairseq="plugins and examples",
         change="np.float_ becomes np.float64, np.Inf np.inf, np.product np.prod, np.in1d np.isin, and so on.",
         matches=[("was removed in the numpy 2.0 release",)]
-        + [(f"module 'numpy' has no attribute '{name}'",) for name in ("product", "cumproduct", "in1d", "trapz", "Inf")],
+        + [
+            (f"module 'numpy' has no attribute '{name}'",) for name in ("product", "cumproduct", "in1d", "trapz", "Inf")
+        ],
         tokens=[(b"numpy", token) for token in TOKENS],
         before="import numpy as np\nx = np.float_(1) + np.Inf\ny = np.product([2, 3]) + np.NINF\n",
         after="import numpy as np\nx = np.float64(1) + np.inf\ny = np.prod([2, 3]) + float('-inf')\n",

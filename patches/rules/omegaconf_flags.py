@@ -19,11 +19,12 @@ class OmegaConfFlags(Rule):
         id="omegaconf-primitive-type",
         title="OmegaConf's private is_primitive_type",
         symptom="AttributeError: module 'omegaconf._utils' has no attribute 'is_primitive_type'",
-        cause="omegaconf 2.2 renamed a private function that fairseq swaps out while it stores an argparse.Namespace in a "
+        cause="omegaconf 2.2 renamed a private function that fairseq swaps out while it stores an "
+        "argparse.Namespace in a "
         "configuration.",
         since={"omegaconf": "2.2"},
         fairseq="0.10.2 to 0.12.3 (checkpoint_utils, dataclass/utils)",
-        change="The swapping is dropped, and OmegaConf.create in such functions gets flags={\"allow_objects\": True}.",
+        change='The swapping is dropped, and OmegaConf.create in such functions gets flags={"allow_objects": True}.',
         matches=[
             ("module 'omegaconf._utils' has no attribute 'is_primitive_type'",),
             ("is_primitive_type",),
@@ -100,7 +101,11 @@ def wrap(state):
         return any(found)
 
     def _is_private(self, node: Any) -> bool:
-        return isinstance(node, cst.Attribute) and node.attr.value == "is_primitive_type" and PRIVATE in self.ctx.origins(node)
+        return (
+            isinstance(node, cst.Attribute)
+            and node.attr.value == "is_primitive_type"
+            and PRIVATE in self.ctx.origins(node)
+        )
 
     def leave_Assign(self, original: Any, updated: Any) -> Any:
         if not (self.swapping and self.swapping[-1]):

@@ -21,7 +21,8 @@ class OptimizerRequired(Rename):
         matches=[("cannot import name 'required' from 'torch.optim",)],
         tokens=[b"required"],
         features=["torch.optim.optimizer.required", ("torch", ".required")],
-        before="from torch.optim.optimizer import Optimizer, required\n\n\ndef f(lr=required):\n    return lr is required\n",
+        before="from torch.optim.optimizer import Optimizer, required\n\n\ndef f(lr=required):\n"
+        "    return lr is required\n",
         after="from torch.optim.optimizer import Optimizer\nfrom _modern import required\n\n\n"
         "def f(lr=required):\n    return lr is required\n",
         untouched=["from torch.optim.optimizer import Optimizer\nrequired = object()\nx = required\n"],

@@ -32,7 +32,8 @@ class PkgResources(GoneModule):
         "get_distribution(x).version becomes importlib.metadata.version(x). Other uses are reported.",
         matches=[("no module named 'pkg_resources'",), ("pkg_resources is deprecated as an api",)],
         tokens=[b"pkg_resources"],
-        before="from pkg_resources import parse_version\nimport torch\nnew = parse_version(torch.__version__) > parse_version('1.8')\n",
+        before="from pkg_resources import parse_version\nimport torch\n"
+        "new = parse_version(torch.__version__) > parse_version('1.8')\n",
         after="from packaging.version import parse as parse_version\nimport torch\n"
         "new = parse_version(torch.__version__) > parse_version('1.8')\n",
         more=[
@@ -50,13 +51,12 @@ class PkgResources(GoneModule):
 
     def leave_Attribute(self, original: Any, updated: Any) -> Any:
         inner = original.value
-        if original.attr.value == "version" and isinstance(inner, cst.Call) and len(inner.args) == 1:
-            if self.ctx.origin(inner.func, "pkg_resources.get_distribution"):
-                self.hit(original, "get_distribution(...).version becomes importlib.metadata.version(...)")
-                self.ctx.use("importlib.metadata")
-                return updated.value.with_changes(
-                    func=cst.parse_expression("importlib.metadata.version"), lpar=updated.lpar, rpar=updated.rpar
-                )
+        asks = original.attr.value == "version" and isinstance(inner, cst.Call) and len(inner.args) == 1
+        if asks and self.ctx.origin(inner.func, "pkg_resources.get_distribution"):
+            self.hit(original, "get_distribution(...).version becomes importlib.metadata.version(...)")
+            self.ctx.use("importlib.metadata")
+            function = cst.parse_expression("importlib.metadata.version")
+            return updated.value.with_changes(func=function, lpar=updated.lpar, rpar=updated.rpar)
         return super().leave_Attribute(original, updated)
 
     def _known(self, origins: set[str]) -> bool:

@@ -31,7 +31,9 @@ class RandomSample(Rule):
                 "from random import sample\nnames = set('abc')\nx = sample(sorted(names), 2)\n",
             )
         ],
-        untouched=["import random\nx = random.sample([1, 2, 3], 2)\ny = random.sample(sorted({1}), 1)\nrandom.shuffle([1])\n"],
+        untouched=[
+            "import random\nx = random.sample([1, 2, 3], 2)\ny = random.sample(sorted({1}), 1)\nrandom.shuffle([1])\n"
+        ],
     )
 
     def leave_Call(self, original: Any, updated: Any) -> Any:

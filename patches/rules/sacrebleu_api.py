@@ -23,11 +23,13 @@ class SacrebleuApi(Rename):
     patch = Patch(
         id="sacrebleu-2",
         title="Names and arguments of sacrebleu 1",
-        symptom="AttributeError: module 'sacrebleu' has no attribute 'DEFAULT_TOKENIZER' (also compute_bleu, TOKENIZERS)",
+        symptom="AttributeError: module 'sacrebleu' has no attribute 'DEFAULT_TOKENIZER' (also compute_bleu, "
+        "TOKENIZERS)",
         cause="sacrebleu 2 moved these names into its metrics, and takes lists of strings where it took open files.",
         since={"sacrebleu": "2.0"},
         fairseq="all (translation task, scoring, fairseq-score --sacrebleu)",
-        change="The names come from the helper module, which finds them in both versions; open files given to corpus_bleu "
+        change="The names come from the helper module, which finds them in both versions; open files given to "
+        "corpus_bleu "
         "become lists of their lines. Other tokenizer functions are reported.",
         matches=[
             ("module 'sacrebleu' has no attribute",),
@@ -40,8 +42,10 @@ class SacrebleuApi(Rename):
             ("cannot import name", "from 'sacrebleu"),
         ],
         tokens=[b"sacrebleu"],
-        before="import sacrebleu\n\nx = sacrebleu.compute_bleu([1] * 4, [1] * 4, 4, 4)\ny = sacrebleu.DEFAULT_TOKENIZER\n",
-        after="import sacrebleu\nfrom _modern import compute_bleu\n\nx = compute_bleu([1] * 4, [1] * 4, 4, 4)\ny = \"13a\"\n",
+        before="import sacrebleu\n\nx = sacrebleu.compute_bleu([1] * 4, [1] * 4, 4, 4)\n"
+        "y = sacrebleu.DEFAULT_TOKENIZER\n",
+        after="import sacrebleu\nfrom _modern import compute_bleu\n\nx = compute_bleu([1] * 4, [1] * 4, 4, 4)\n"
+        'y = "13a"\n',
         more=[
             Example(
                 "import sacrebleu\n\n\ndef f(path, lines):\n    with open(path) as ref:\n"
@@ -51,7 +55,8 @@ class SacrebleuApi(Rename):
             ),
         ],
         untouched=[
-            "import sacrebleu\n\n\ndef f(hyps, refs):\n    return sacrebleu.corpus_bleu(hyps, [refs], tokenize='none')\n",
+            "import sacrebleu\n\n\ndef f(hyps, refs):\n"
+            "    return sacrebleu.corpus_bleu(hyps, [refs], tokenize='none')\n",
             "from sacrebleu.metrics import BLEU\nx = BLEU.compute_bleu\n",
         ],
     )
@@ -64,9 +69,9 @@ class SacrebleuApi(Rename):
         for item in original.items:
             call = item.item
             name = dotted(call.func) if isinstance(call, cst.Call) else None
-            if name is not None and name.rpartition(".")[2] == "open" and item.asname is not None:
-                if isinstance(item.asname.name, cst.Name):
-                    self.files.add(item.asname.name.value)
+            opened = name is not None and name.rpartition(".")[2] == "open" and item.asname is not None
+            if opened and isinstance(item.asname.name, cst.Name):
+                self.files.add(item.asname.name.value)
 
     def _is_file(self, node: Any) -> bool:
         return isinstance(node, cst.Name) and node.value in self.files

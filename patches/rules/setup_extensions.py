@@ -6,7 +6,7 @@ from typing import Any
 
 from .._cst import cst
 from ..edit import expression
-from ..model import Example, Patch, Rule
+from ..model import Patch, Rule
 
 FILTER = (
     "[extension for extension in {0} if all({1}.path.exists(source) or {1}.path.exists({1}.path.splitext(source)[0] "
@@ -21,11 +21,13 @@ class SetupExtensions(Rule):
         id="setup-extensions",
         title="setup.py that wants files the distribution lacks",
         symptom="error: could not compile: fairseq/clib/libbase/balanced_assignment.cpp: No such file or directory",
-        cause="The source distribution of 0.12.2 lacks C++ files that its setup.py compiles, and those of 0.10 and 0.12 hold "
+        cause="The source distribution of 0.12.2 lacks C++ files that its setup.py compiles, and those of 0.10 "
+        "and 0.12 hold "
         "a real folder where setup.py expects (and removes) a link.",
         since={},
         fairseq="0.10.2 and 0.12.2 as distributed on PyPI, and repositories that copied parts of the tree",
-        change="Extensions without sources are left out of the build, and fairseq/examples is removed only if it is a link.",
+        change="Extensions without sources are left out of the build, and fairseq/examples is removed only if "
+        "it is a link.",
         matches=[
             ("balanced_assignment.cpp", "no such file or directory"),
             ("alignment_train_cpu.cpp", "no such file or directory"),
@@ -94,7 +96,11 @@ if os.path.islink(link):
         return updated.with_changes(test=test)
 
     def leave_Arg(self, original: Any, updated: Any) -> Any:
-        if original.keyword is None or original.keyword.value != "ext_modules" or isinstance(original.value, cst.ListComp):
+        if (
+            original.keyword is None
+            or original.keyword.value != "ext_modules"
+            or isinstance(original.value, cst.ListComp)
+        ):
             return updated
         call = self.ctx.ancestors[-1]
         if not (isinstance(call, cst.Call) and isinstance(call.func, (cst.Name, cst.Attribute))):

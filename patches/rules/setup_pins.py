@@ -16,12 +16,15 @@ class SetupPins(Rule):
     patch = Patch(
         id="setup-pins",
         title="Pins of omegaconf<2.1, hydra-core<1.1 and other releases that do not install any more",
-        symptom="omegaconf ... has invalid metadata: .* suffix can only be used with `==` or `!=` operators PyYAML (>=5.1.*)",
-        cause="The metadata of omegaconf 2.0 is invalid for pip 24.1 and later, and Hydra 1.0 fails on Python 3.11; numpy, "
+        symptom="omegaconf ... has invalid metadata: .* suffix can only be used with `==` or `!=` operators "
+        "PyYAML (>=5.1.*)",
+        cause="The metadata of omegaconf 2.0 is invalid for pip 24.1 and later, and Hydra 1.0 fails on Python "
+        "3.11; numpy, "
         "torch and others have no such old releases for current Python.",
         since={"pip": "24.1"},
         fairseq="0.10 to main",
-        change="A pin that excludes every release that runs today becomes a lower bound (omegaconf>=2.3, hydra-core>=1.3).",
+        change="A pin that excludes every release that runs today becomes a lower bound (omegaconf>=2.3, "
+        "hydra-core>=1.3).",
         matches=[
             ("suffix can only be used with", "operators"),
             ("has invalid metadata",),

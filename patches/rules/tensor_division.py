@@ -17,10 +17,12 @@ class TensorDivision(Rule):
         id="torch-integer-division",
         title="Division of integer tensors",
         symptom="RuntimeError: result type Float can't be cast to the desired output type Long (beam search of 0.9)",
-        cause="Until PyTorch 1.4 dividing integer tensors gave integers; 1.5 refused it, and since 1.6 it gives floats.",
+        cause="Until PyTorch 1.4 dividing integer tensors gave integers; 1.5 refused it, and since 1.6 it "
+        "gives floats.",
         since={"torch": "1.5"},
         fairseq="0.9 (search), forks of it",
-        change='torch.div(..., out=x) gets rounding_mode="trunc" where x is an integer tensor by what the file says. Other '
+        change='torch.div(..., out=x) gets rounding_mode="trunc" where x is an integer tensor by what the file '
+        "says. Other "
         "divisions of such tensors are reported only: code written for PyTorch 1.6 and later wants the fraction.",
         matches=[
             ("integer division of tensors using div or / is no longer supported",),
@@ -82,7 +84,14 @@ class Beam:
             return True
         if isinstance(node, cst.Call):
             name = node.func.attr if isinstance(node.func, cst.Attribute) else node.func
-            return isinstance(name, cst.Name) and name.value in ("float", "double", "half", "type_as", "sqrt", "FloatTensor")
+            return isinstance(name, cst.Name) and name.value in (
+                "float",
+                "double",
+                "half",
+                "type_as",
+                "sqrt",
+                "FloatTensor",
+            )
         return False
 
     def leave_BinaryOperation(self, original: Any, updated: Any) -> Any:

@@ -15,14 +15,17 @@ class TorchLinalg(Rule):
     patch = Patch(
         id="torch-linalg",
         title="torch.qr, symeig, lstsq, solve, eig, matrix_rank",
-        symptom="RuntimeError: This function was deprecated since version 1.9 and is now removed. `torch.symeig` is deprecated "
+        symptom="RuntimeError: This function was deprecated since version 1.9 and is now removed. "
+        "`torch.symeig` is deprecated "
         "in favor of `torch.linalg.eigh`",
         cause="PyTorch removed these functions between 1.13 and 2.0; torch.linalg has them, some with another order of "
         "arguments.",
         since={"torch": "1.13"},
         fairseq="plugins",
-        change="qr, matrix_rank and cholesky are renamed; solve and lstsq get their arguments in the new order (and results are "
-        "put in the old order where they are unpacked); symeig becomes linalg.eigh. eig is reported: its result changed.",
+        change="qr, matrix_rank and cholesky are renamed; solve and lstsq get their arguments in the new order "
+        "(and results are "
+        "put in the old order where they are unpacked); symeig becomes linalg.eigh. eig is reported: its "
+        "result changed.",
         matches=[
             ("this function was deprecated since version 1.9 and is now removed",),
             ("torch.symeig", "is deprecated"),
@@ -37,7 +40,9 @@ class TorchLinalg(Rule):
             ("module 'torch' has no attribute 'matrix_rank'",),
         ],
         tokens=[b"torch"],
-        features=[("torch", f".{name}") for name in ("qr", "symeig", "lstsq", "solve", "eig", "matrix_rank", "cholesky")],
+        features=[
+            ("torch", f".{name}") for name in ("qr", "symeig", "lstsq", "solve", "eig", "matrix_rank", "cholesky")
+        ],
         before="""\
 import torch
 
@@ -58,12 +63,15 @@ n = torch.linalg.matrix_rank(a)
 """,
         more=[
             Example(
-                "import torch\nq, r = torch.qr(torch.eye(2), some=False)\nx = torch.lstsq(torch.ones(2, 1), torch.eye(2))[0]\n",
-                "import torch\nq, r = torch.linalg.qr(torch.eye(2), mode=\"complete\")\n"
+                "import torch\nq, r = torch.qr(torch.eye(2), some=False)\n"
+                "x = torch.lstsq(torch.ones(2, 1), torch.eye(2))[0]\n",
+                'import torch\nq, r = torch.linalg.qr(torch.eye(2), mode="complete")\n'
                 "x = torch.linalg.lstsq(torch.eye(2), torch.ones(2, 1))[0]\n",
             )
         ],
-        untouched=["import torch\nq, r = torch.linalg.qr(torch.eye(2))\nx = torch.linalg.solve(torch.eye(2), torch.ones(2))\n"],
+        untouched=[
+            "import torch\nq, r = torch.linalg.qr(torch.eye(2))\nx = torch.linalg.solve(torch.eye(2), torch.ones(2))\n"
+        ],
     )
     SIMPLE = {"torch.matrix_rank": "matrix_rank", "torch.cholesky": "cholesky"}
 
@@ -124,7 +132,12 @@ n = torch.linalg.matrix_rank(a)
         subscript = isinstance(parent, cst.Subscript) and parent.value is original
         unpacked = isinstance(parent, cst.Assign) and isinstance(parent.targets[0].target, cst.Tuple)
         plain = len(original.args) == 2 and not any(arg.keyword or arg.star for arg in original.args)
-        if not plain or not (subscript or unpacked) or (short == "solve" and subscript) or (short == "lstsq" and unpacked):
+        if (
+            not plain
+            or not (subscript or unpacked)
+            or (short == "solve" and subscript)
+            or (short == "lstsq" and unpacked)
+        ):
             self.by_hand(original, f"use torch.linalg.{short}(A, B); the order of its arguments and its result differ")
             return updated
         self.hit(original, f"{name}(B, A) becomes torch.linalg.{short}(A, B)")

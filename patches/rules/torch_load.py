@@ -63,13 +63,15 @@ def read(path):
         more=[
             Example(
                 "from torch import load as tload\nstates = list(map(tload, ['a.pt']))\n",
-                "from torch import load as tload\nfrom _modern import safe_load\nstates = list(map(safe_load, ['a.pt']))\n",
+                "from torch import load as tload\nfrom _modern import safe_load\n"
+                "states = list(map(safe_load, ['a.pt']))\n",
             )
         ],
         untouched=[
             "import torch\nx = torch.load('a.pt', weights_only=True)\n",
             "import torch\nx = torch.load('a.pt', weights_only=False)\n",
-            "import torch, json, pickle\nx = json.load(open('a')), pickle.load(open('b', 'rb')), torch.hub.load('r', 'm')\n",
+            "import torch, json, pickle\n"
+            "x = json.load(open('a')), pickle.load(open('b', 'rb')), torch.hub.load('r', 'm')\n",
             "import torch\nclass torch2:\n    load = None\ny = torch2.load\n",
             "def f(torch):\n    return torch.load('a.pt')\n",
         ],

@@ -27,7 +27,8 @@ class TorchSix(Rename):
         cause="PyTorch 2.0 removed this bridge to Python 2.",
         since={"torch": "2.0"},
         fairseq="forks with apex or Megatron code, plugins",
-        change="inf and nan become float('inf') and float('nan'), container_abcs is collections.abc, string_classes is (str, bytes).",
+        change="inf and nan become float('inf') and float('nan'), container_abcs is collections.abc, "
+        "string_classes is (str, bytes).",
         matches=[("no module named 'torch._six'",), ("module 'torch' has no attribute '_six'",)],
         tokens=[b"_six"],
         before="from torch._six import inf, string_classes\nlimit = inf\ntext = isinstance('a', string_classes)\n",

@@ -18,7 +18,8 @@ class TorchaudioBackend(Rule):
         cause="torchaudio chooses its backend by itself since 2.1, and 2.9 removed sox_effects, info and the backends.",
         since={"torch": "2.1"},
         fairseq="0.10 to main (audio_utils, speech tasks), plugins",
-        change="torchaudio.set_audio_backend(...) statements are dropped; uses of sox_effects, info and backend are reported: read "
+        change="torchaudio.set_audio_backend(...) statements are dropped; uses of sox_effects, info and "
+        "backend are reported: read "
         "files with soundfile, resample with torchaudio.functional.resample.",
         matches=[
             ("module 'torchaudio' has no attribute",),

@@ -16,7 +16,8 @@ class TypeText(Rule):
         id="typing-optional-text",
         title="Optional recognised by how it prints",
         symptom="TypeError: typing.Union is not callable (an option declared Optional[int], Python 3.14)",
-        cause="Python 3.14 prints Optional[int] as int | None; code that searches the printed form for the word Optional "
+        cause="Python 3.14 prints Optional[int] as int | None; code that searches the printed form for the "
+        "word Optional "
         "takes such fields for something else.",
         since={"python": "3.14"},
         fairseq="0.10 to main (gen_parser_from_dataclass, _override_attr)",
@@ -64,10 +65,11 @@ class TypeText(Rule):
                 args[1] = args[1].with_changes(value=self._through(subject, args[1].value))
                 return updated.with_changes(args=args)
         func = original.func
-        if isinstance(func, cst.Attribute) and func.attr.value in ("startswith", "find", "count"):
-            if self._is_str(func.value) and original.args and self._names_optional(original.args[0].value):
-                value = self._through(func.value, updated.func.value)
-                return updated.with_changes(func=updated.func.with_changes(value=value))
+        searches = isinstance(func, cst.Attribute) and func.attr.value in ("startswith", "find", "count")
+        named = bool(original.args) and self._names_optional(original.args[0].value)
+        if searches and named and self._is_str(func.value):
+            value = self._through(func.value, updated.func.value)
+            return updated.with_changes(func=updated.func.with_changes(value=value))
         return updated
 
     def leave_Comparison(self, original: Any, updated: Any) -> Any:
@@ -77,7 +79,9 @@ class TypeText(Rule):
         if not self._names_optional(original.left) or not self._is_str(subject):
             return updated
         target = updated.comparisons[0]
-        return updated.with_changes(comparisons=[target.with_changes(comparator=self._through(subject, target.comparator))])
+        return updated.with_changes(
+            comparisons=[target.with_changes(comparator=self._through(subject, target.comparator))]
+        )
 
 
 RULE = TypeText

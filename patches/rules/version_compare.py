@@ -7,8 +7,7 @@ from typing import Any
 from .._cst import cst
 from ..bindings import dotted
 from ..edit import expression, literal
-from ..model import Patch, Rule
-from ..model import version_tuple
+from ..model import Patch, Rule, version_tuple
 
 OPERATORS = ("LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual")
 
@@ -27,7 +26,8 @@ class VersionCompare(Rule):
         matches=[("'2.10' < '2.2'",), ("oc_version <",)],
         tokens=[b"__version__"],
         before='import torch\nnew = torch.__version__ >= "1.10"\n',
-        after='from packaging.version import Version\nimport torch\nnew = Version(torch.__version__) >= Version("1.10")\n',
+        after="from packaging.version import Version\nimport torch\n"
+        'new = Version(torch.__version__) >= Version("1.10")\n',
         untouched=[
             'import torch\nsame = torch.__version__ == "1.10"\nname = "b" < "c"\n',
             "import sys\nnew = sys.version_info >= (3, 8)\n",

@@ -24,7 +24,9 @@ class YamlLoad(Rule):
         tokens=[b"yaml"],
         before="import yaml\nx = yaml.load(open('a'))\n",
         after="import yaml\nx = yaml.safe_load(open('a'))\n",
-        untouched=["import yaml\nx = yaml.load(open('a'), Loader=yaml.FullLoader)\ny = yaml.load(open('a'), yaml.Loader)\n"],
+        untouched=[
+            "import yaml\nx = yaml.load(open('a'), Loader=yaml.FullLoader)\ny = yaml.load(open('a'), yaml.Loader)\n"
+        ],
     )
 
     def leave_Call(self, original: Any, updated: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List, Tuple
 
 import pytest
+
 from fairseq_patches.context import Options
 from fairseq_patches.engine import rewrite
 from fairseq_patches.explain import explain

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fairseq_patches.cli import main
 from fairseq_patches.registry import PATCHES
 from fairseq_patches.report import markdown

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from fairseq_patches.explain import explain
 from fairseq_patches.registry import PATCHES
 

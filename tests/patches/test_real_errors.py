@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple, Type
 
 import pytest
+
 from fairseq_patches.cli import main
 from fairseq_patches.registry import RULES
 
@@ -34,7 +35,8 @@ def card(name: str) -> str:
 
 if sys.version_info >= (3, 11):
     case("dataclass-mutable-default", card("dataclass-mutable-default"), ValueError, "mutable default")
-    case("inspect-getargspec", "import inspect\nx = inspect.getargspec(print_function)\n".replace("print_function", "lambda a: a"),
+    case("inspect-getargspec", "import inspect\nx = "
+                               "inspect.getargspec(print_function)\n".replace("print_function", "lambda a: a"),
          AttributeError, "getargspec")  # fmt: skip
     case("random-sample-set", card("random-sample-set"), TypeError, "Population must be a sequence")
 case(
@@ -72,8 +74,18 @@ assert state["args"].arch == "lstm" and state["model"]["w"].sum() == 2
     "Weights only load failed",
 )
 case("torch-six", card("torch-six"), ModuleNotFoundError, "torch._six")
-case("torch-linalg", "import torch\ne, v = torch.symeig(torch.eye(2), eigenvectors=True)\nassert e.sum() == 2\n", Exception, "symeig")
-case("torch-cuda-amp", "import torch\nwith torch.cuda.amp.autocast(enabled=False):\n    x = 1\n", FutureWarning, "deprecated")
+case(
+    "torch-linalg",
+    "import torch\ne, v = torch.symeig(torch.eye(2), eigenvectors=True)\nassert e.sum() == 2\n",
+    Exception,
+    "symeig",
+)
+case(
+    "torch-cuda-amp",
+    "import torch\nwith torch.cuda.amp.autocast(enabled=False):\n    x = 1\n",
+    FutureWarning,
+    "deprecated",
+)
 case("torch-bool-masks", "import torch\nx = torch.ones(2)\ny = x.masked_fill(x.eq(1).byte(), 0)\nassert y.sum() == 0\n",
      RuntimeError, "bool")  # fmt: skip
 case(
@@ -99,7 +111,8 @@ a, b = module(torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=Tru
     Warning,
     "non-full backward hook",
 )
-case("torch-meshgrid-indexing", "import torch\ntorch.set_warn_always(True)\nx, y = torch.meshgrid(torch.arange(2), torch.arange(3))\n",
+case("torch-meshgrid-indexing", "import torch\ntorch.set_warn_always(True)\n"
+                                "x, y = torch.meshgrid(torch.arange(2), torch.arange(3))\n",
      UserWarning, "indexing")  # fmt: skip
 case("torch-optimizer-required", card("torch-optimizer-required") + "assert f()\n", ImportError, "required")
 if not torch.cuda.is_available():
@@ -110,7 +123,13 @@ case("numpy-compat-long", card("numpy-compat-long"), AttributeError, "compat")
 case("numpy-generator-randint", card("numpy-generator-randint"), AttributeError, "randint")
 case("numpy-copy-false", "import numpy as np\nx = np.array([1, 2], copy=False)\n", ValueError, "Unable to avoid copy")
 case("pkg-resources", card("pkg-resources"), ModuleNotFoundError, "pkg_resources", hide=("pkg_resources",))
-case("imp-module", "import imp\nm = imp.load_source('m', 'other.py')\nassert m.x == 1\n", ModuleNotFoundError, "imp", hide=("imp",))
+case(
+    "imp-module",
+    "import imp\nm = imp.load_source('m', 'other.py')\nassert m.x == 1\n",
+    ModuleNotFoundError,
+    "imp",
+    hide=("imp",),
+)
 case("distutils-module", card("distutils-module") + "assert yes == 1\n", ModuleNotFoundError, "distutils",
      hide=("distutils", "distutils.util"))  # fmt: skip
 case("invalid-escape", card("invalid-escape"), SyntaxError, "invalid escape sequence")
@@ -118,7 +137,8 @@ case("is-literal", "def f(label):\n    return label is not ''\nassert not f('')\
 case("collections-abc", card("collections-abc"), ImportError, "Iterable")
 case(
     "argparse-percent",
-    "import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', help='keep 50% of all')\nassert '50% of' in p.format_help()\n",
+    "import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', help='keep 50% of all')\n"
+    "assert '50% of' in p.format_help()\n",
     (ValueError, TypeError),  # type: ignore[arg-type]
 )
 case(
@@ -130,7 +150,11 @@ case(
     "2",
 )
 # int | None prints as Optional[int] does on Python 3.14.
-case("typing-optional-text", card("typing-optional-text") + "\n\nassert is_optional(int | None) and not is_optional(int)\n", AssertionError)
+case(
+    "typing-optional-text",
+    card("typing-optional-text") + "\n\nassert is_optional(int | None) and not is_optional(int)\n",
+    AssertionError,
+)
 case(
     "omegaconf-primitive-type",
     card("omegaconf-primitive-type") + "\n\nimport argparse\nassert wrap({'a': argparse.Namespace(b=1)}).a.b == 1\n",
@@ -232,7 +256,9 @@ def test_workers_that_need_fork_get_it(tmp_path: Path, workbench: Callable[..., 
         multiprocessing.set_start_method(before, force=True)
 
 
-def test_a_script_decorator_is_gone_but_the_function_still_compiles(tmp_path: Path, workbench: Callable[..., None]) -> None:
+def test_a_script_decorator_is_gone_but_the_function_still_compiles(
+    tmp_path: Path, workbench: Callable[..., None]
+) -> None:
     (tmp_path / "module.py").write_text(card("torch-jit-script"))
     assert main(["apply", str(tmp_path), "--only", "torch-jit-script"]) == 0
     double = runpy.run_path(str(tmp_path / "module.py"))["double"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 import pytest
+
 from fairseq_patches.cli import main
 from fairseq_patches.runner import examine, select
 
@@ -97,7 +98,9 @@ def test_permissions_survive(tree: Path) -> None:
     assert stat.S_IMODE((tree / "tools" / "convert.py").stat().st_mode) == 0o755
 
 
-def test_a_file_edited_since_is_refused_and_the_others_are_reverted(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_edited_since_is_refused_and_the_others_are_reverted(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["apply", str(tree)]) == 0
     edited = tree / "fairseq/data/numbers.py"
     edited.write_text(edited.read_text() + "y = 2\n")
@@ -171,7 +174,8 @@ def test_a_plugin_is_judged_by_classes_of_other_files(make_tree: MakeTree) -> No
         {
             "shapes.py": CONFIG + "\n\n@dataclass(frozen=True)\nclass Fixed:\n    a: int = 1\n\n\nDEFAULT = Inner()\n"
             "KIND = ChoiceEnum(['a'])\n",
-            "use.py": "import dataclasses\nimport shapes\nfrom shapes import DEFAULT, KIND, Fixed\n\n\n@dataclasses.dataclass\n"
+            "use.py": "import dataclasses\nimport shapes\nfrom shapes import DEFAULT, KIND, Fixed\n\n\n"
+            "@dataclasses.dataclass\n"
             "class Use:\n    a: shapes.Inner = shapes.Inner()\n    b: Fixed = Fixed()\n    c: object = DEFAULT\n"
             "    d: object = shapes.DEFAULT\n    e: KIND = KIND('a')\n",
         }
@@ -278,7 +282,9 @@ def test_bytes_outside_ascii_survive(lead: bytes, line: bytes, make_tree: MakeTr
 
 
 def test_scripts_without_a_suffix_are_patched_and_virtual_environments_are_not(make_tree: MakeTree) -> None:
-    root = make_tree({"run": "#!/usr/bin/env python3\n" + NUMPY, "venv/pyvenv.cfg": "", "venv/lib/x.py": NUMPY, "data": NUMPY})
+    root = make_tree(
+        {"run": "#!/usr/bin/env python3\n" + NUMPY, "venv/pyvenv.cfg": "", "venv/lib/x.py": NUMPY, "data": NUMPY}
+    )
     assert main(["apply", str(root)]) == 0
     assert "float(1)" in (root / "run").read_text() and "np.float" not in (root / "run").read_text()
     assert (root / "venv/lib/x.py").read_text() == NUMPY and (root / "data").read_text() == NUMPY
@@ -307,11 +313,18 @@ def test_diffs_are_printed(tree: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "--- a/fairseq/data/numbers.py" in out and "-x = np.float(1)\n+x = float(1)\n" in out
     main(["apply", str(tree), "--diff", "--json", "--only", "numpy-aliases"])
     report = json.loads(capsys.readouterr().out)
-    assert report["changed"] == ["fairseq/data/numbers.py"] and "+x = float(1)" in report["diffs"]["fairseq/data/numbers.py"]
+    assert (
+        report["changed"] == ["fairseq/data/numbers.py"]
+        and "+x = float(1)" in report["diffs"]["fairseq/data/numbers.py"]
+    )
 
 
-def test_what_cannot_be_rewritten_is_reported_with_its_line(make_tree: MakeTree, capsys: pytest.CaptureFixture[str]) -> None:
-    root = make_tree({"m.py": "from torch import *\n\nx = load('a.pt')\n", "n.py": "import imp\nimp.find_module('x')\n"})
+def test_what_cannot_be_rewritten_is_reported_with_its_line(
+    make_tree: MakeTree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_tree(
+        {"m.py": "from torch import *\n\nx = load('a.pt')\n", "n.py": "import imp\nimp.find_module('x')\n"}
+    )
     assert main(["check", str(root)]) == 0
     out = capsys.readouterr().out
     assert "m.py:3: [torch-load] by hand" in out and "n.py:2: [imp-module] by hand" in out
