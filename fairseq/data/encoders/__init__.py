@@ -1,4 +1,4 @@
-"""Tokenizers (``--tokenizer``) and subword encoders (``--bpe``): ``encode(text)``, and ``decode(text)`` on the way back.
+"""Tokenizers (``--tokenizer``) and subword encoders (``--bpe``): ``encode(text)``, and the way back, ``decode(text)``.
 
 Most need a package, which is imported when the encoder is built. Plugins add theirs with ``register_tokenizer`` and
 ``register_bpe``; a class needs the two methods, and ``is_beginning_of_word(token)`` if whole words shall be masked.

@@ -141,7 +141,11 @@ def test_sentencepiece_models_cut_and_join(tmp_path):
     sentencepiece = pytest.importorskip("sentencepiece")
     (tmp_path / "text").write_text("the cat sat on the mat\nthe hat\n" * 50)
     sentencepiece.SentencePieceTrainer.train(
-        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "m"), vocab_size=40, hard_vocab_limit=False, minloglevel=2
+        input=str(tmp_path / "text"),
+        model_prefix=str(tmp_path / "m"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        minloglevel=2,
     )
     model = str(tmp_path / "m.model")
     encoder = encoders.build_bpe(Namespace(bpe="sentencepiece", sentencepiece_model=model))
