@@ -76,7 +76,7 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
     """Bring models to the device and the precision that was asked for, and make them ready to infer.
 
     Args:
-        quantize: ``int8`` keeps the weights of linear and recurrent layers as 8-bit integers (CPU only).
+        quantize: ``int8`` keeps the weights of linear layers as 8-bit integers (CPU only).
 
     Raises:
         ValueError: ``quantize`` together with CUDA or another precision, or an unknown kind.
@@ -98,15 +98,10 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
             model.cuda()
         model.prepare_for_inference_(cfg)
         if quantize:
+            from fairseq.sequence_generator.int8 import quantize_linear
+
             quantize_linear(model)
     torch.set_grad_enabled(False)
-
-
-def quantize_linear(model: Any) -> None:
-    """Replace linear layers by 8-bit ones (weights once, inputs as they come), in place."""
-    import torch
-
-    torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear, torch.nn.LSTM}, dtype=torch.qint8, inplace=True)
 
 
 def move_to_device(sample: Any, cfg: Any, use_cuda: bool) -> Any:

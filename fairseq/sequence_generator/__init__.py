@@ -6,6 +6,8 @@
 ``logit_rules``  what may be said next: one function per rule
 ``finalize``     finished hypotheses: collecting them, building the result
 ``alignment``    SequenceGeneratorWithAlignment: which source word each output word came from
+``language_model``  a language model that has a say
+``int8``         linear layers with 8-bit weights
 """
 
 from fairseq.sequence_generator.alignment import SequenceGeneratorWithAlignment
