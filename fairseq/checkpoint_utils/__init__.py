@@ -6,6 +6,7 @@
 ``save``      which files a save writes, and which old ones go
 ``names``     file names, numbered ones in order, shards
 ``prune``     fewer layers than were saved; one component of a model
+``describe`` ``average`` ``safetensors_format``   for the fairseq-checkpoint tool
 ``ema``       averaged weights kept in a checkpoint
 ``background`` writing without waiting
 

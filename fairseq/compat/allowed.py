@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SAFE_ENV", "UNSAFE_ENV", "add_cli_options", "add_safe_globals", "resolve", "unsafe_load_wanted"]
+__all__ = ["SAFE_ENV", "UNSAFE_ENV", "add_cli_options", "add_safe_globals", "is_known", "resolve", "unsafe_load_wanted"]
 
 SAFE_ENV = "FAIRSEQ_SAFE_GLOBALS"
 UNSAFE_ENV = "FAIRSEQ_UNSAFE_LOAD"
@@ -151,6 +151,23 @@ def resolve(path: str) -> Any | None:
     if path in _BAGS or _is_own_class(path):
         return standins.bag(path)
     return _plugin_class(path)
+
+
+def is_known(path: str) -> bool:
+    """Whether ``resolve`` would find something for a name, without importing anything to know it."""
+    from fairseq.serialization import standins
+
+    return (
+        path in _added
+        or path in _from_environment()
+        or path in _REAL
+        or path in _MARKERS
+        or path in _BAGS
+        or path == "numpy.dtype"
+        or path in standins.inert_functions()
+        or _is_own_class(path)
+        or _plugin_class(path) is not None
+    )
 
 
 def _from_environment() -> set[str]:

@@ -19,11 +19,11 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.serialization import read_checkpoint
 from fairseq.training import main, preemption
 
-MODEL = (
+MODEL = (  # noqa: SIM905
     "--arch lstm --encoder-embed-dim 8 --encoder-hidden-size 8 --decoder-embed-dim 8 --decoder-hidden-size 8 "
     "--decoder-out-embed-dim 8 --encoder-layers 1 --decoder-layers 1 --dropout 0.2"
 ).split()
-RUN = (
+RUN = (  # noqa: SIM905
     "--task translation -s aa -t bb --cpu --num-workers 0 --seed 3 --log-format json --log-interval 1 --max-tokens 60 "
     "--optimizer adam --lr 0.01 --lr-scheduler inverse_sqrt --warmup-updates 4"
 ).split()
@@ -114,7 +114,7 @@ def test_the_log_tells_the_story_in_the_known_order(data, tmp_path, caplog):
         assert any(message.startswith(line) for message in messages), line
     inner = [json.loads(r.getMessage()) for r in caplog.records if r.name == "train_inner"]
     assert [row["num_updates"] for row in inner] == [str(n + 1) for n in range(len(inner))]
-    assert list(inner[-1]) == ("epoch update loss ppl wps ups wpb bsz num_updates lr gnorm train_wall wall".split())
+    assert list(inner[-1]) == (["epoch", "update", "loss", "ppl", "wps", "ups", "wpb", "bsz", "num_updates", "lr", "gnorm", "train_wall", "wall"])
 
 
 @pytest.mark.parametrize(
