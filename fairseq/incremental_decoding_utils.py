@@ -33,10 +33,11 @@ class FairseqIncrementalState:
         key: str,
     ) -> dict[str, Tensor | None] | None:
         """Return what this module filed under ``key``; ``None`` without a state or before the first step."""
-        full_key = self._get_full_incremental_state_key(key)
-        if incremental_state is None or full_key not in incremental_state:
-            return None
-        return incremental_state[full_key]
+        if incremental_state is not None:
+            mine = self._get_full_incremental_state_key(key)
+            if mine in incremental_state:
+                return incremental_state[mine]
+        return None
 
     def set_incremental_state(
         self,

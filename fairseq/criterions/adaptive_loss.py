@@ -1,6 +1,5 @@
 """Cross entropy for models whose output layer is an adaptive softmax."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions.batch_log import batch_log, log_loss_per_sample_and_token
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.constants import DDP_BACKEND_CHOICES
 
@@ -46,8 +46,8 @@ class AdaptiveLoss(FairseqCriterion):
         """
         if str(getattr(cfg, "ddp_backend", "")) in ("c10d", "pytorch_ddp"):
             raise Exception(
-                "AdaptiveLoss is not compatible with the PyTorch version of DistributedDataParallel. "
-                "Please use `--ddp-backend=legacy_ddp` instead."
+                f"AdaptiveLoss is not compatible with --ddp-backend={cfg.ddp_backend}, which needs a gradient for "
+                "every parameter; use `--ddp-backend=legacy_ddp` instead"
             )
         return cls(task, cfg.sentence_avg)
 
@@ -79,30 +79,13 @@ class AdaptiveLoss(FairseqCriterion):
             else:
                 loss = loss.index_add(0, rows[band], part)
         ntokens = target.ne(self.padding_idx).sum()
-        sample_size = nsentences if self.sentence_avg else ntokens
-        logging_output = {
-            "loss": loss.data,
-            "ntokens": ntokens,
-            "nsentences": nsentences,
-            "sample_size": sample_size,
-        }
-        return loss, sample_size, logging_output
+        size = nsentences if self.sentence_avg else ntokens
+        return loss, size, {**batch_log(sample, size, loss=loss), "ntokens": ntokens}
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
         """Log ``loss`` (base 2) and ``ppl``, and ``nll_loss`` per token where that differs from the loss."""
-        from fairseq import utils
-        from fairseq.logging import metrics
-
-        loss_sum = sum(log.get("loss", 0) for log in logging_outputs)
-        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        metrics.log_scalar("loss", loss_sum / sample_size / math.log(2), sample_size, round=3)
-        if sample_size != ntokens:
-            metrics.log_scalar("nll_loss", loss_sum / ntokens / math.log(2), ntokens, round=3)
-            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        else:
-            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
+        log_loss_per_sample_and_token(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -1,6 +1,5 @@
 """Cross entropy."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
@@ -8,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions.batch_log import batch_log, log_loss_per_sample_and_token
 from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
 from fairseq.dataclass.configs import II, FairseqDataclass
 
@@ -37,15 +37,9 @@ class CrossEntropyCriterion(FairseqCriterion):
     def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
         """Return ``(loss, sample_size, logging_output)``; the loss in nats, summed or one value per token."""
         net_output = model(**sample["net_input"])
-        loss, _ = self.compute_loss(model, net_output, sample, reduce=reduce)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
-        logging_output = {
-            "loss": loss.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
-            "sample_size": sample_size,
-        }
-        return loss, sample_size, logging_output
+        loss = self.compute_loss(model, net_output, sample, reduce=reduce)[0]
+        size = len(sample["target"]) if self.sentence_avg else sample["ntokens"]
+        return loss, size, batch_log(sample, size, loss=loss)
 
     def compute_loss(
         self, model: Any, net_output: Any, sample: Dict[str, Any], reduce: bool = True
@@ -67,18 +61,7 @@ class CrossEntropyCriterion(FairseqCriterion):
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
         """Log ``loss`` (base 2) and ``ppl``, and ``nll_loss`` per token where that differs from the loss."""
-        from fairseq import utils
-        from fairseq.logging import metrics
-
-        loss_sum = sum(log.get("loss", 0) for log in logging_outputs)
-        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        metrics.log_scalar("loss", loss_sum / sample_size / math.log(2), sample_size, round=3)
-        if sample_size != ntokens:
-            metrics.log_scalar("nll_loss", loss_sum / ntokens / math.log(2), ntokens, round=3)
-            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        else:
-            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
+        log_loss_per_sample_and_token(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

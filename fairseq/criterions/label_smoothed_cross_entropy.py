@@ -1,6 +1,5 @@
 """Cross entropy with label smoothing (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, sec. 7)."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions.batch_log import batch_log, log_losses, log_perplexity, total
 from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
 from fairseq.dataclass.configs import II, FairseqDataclass
 
@@ -93,19 +93,16 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         """Return ``(loss, sample_size, logging_output)``; the loss in nats, summed or one value per token."""
         net_output = model(**sample["net_input"])
         loss, nll_loss = self.compute_loss(model, net_output, sample, reduce=reduce)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
-        logging_output = {
-            "loss": loss.data,
-            "nll_loss": nll_loss.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
-            "sample_size": sample_size,
-        }
+        return loss, *self._size_and_log(model, net_output, sample, loss=loss, nll_loss=nll_loss)
+
+    def _size_and_log(
+        self, model: Any, net_output: Any, sample: Dict[str, Any], **sums: Tensor
+    ) -> Tuple[Any, Dict[str, Any]]:
+        """Sample size and logging output of a batch; counts right words if they are to be reported."""
         if self.report_accuracy:
-            n_correct, total = self.compute_accuracy(model, net_output, sample)
-            logging_output["n_correct"] = n_correct.data
-            logging_output["total"] = total.data
-        return loss, sample_size, logging_output
+            sums["n_correct"], sums["total"] = self.compute_accuracy(model, net_output, sample)
+        size = len(sample["target"]) if self.sentence_avg else sample["ntokens"]
+        return size, batch_log(sample, size, **sums)
 
     def get_lprobs_and_target(self, model: Any, net_output: Any, sample: Dict[str, Any]) -> Tuple[Tensor, Tensor]:
         """Return ``(tokens, vocab)`` log-probabilities and ``(tokens,)`` targets, without the ignored prefix."""
@@ -154,24 +151,15 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """Log ``loss``, ``nll_loss`` (base 2), ``ppl`` and, if counted, ``accuracy`` in percent."""
-        from fairseq import utils
         from fairseq.logging import metrics
 
-        loss_sum = sum(log.get("loss", 0) for log in logging_outputs)
-        nll_loss_sum = sum(log.get("nll_loss", 0) for log in logging_outputs)
-        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        metrics.log_scalar("loss", loss_sum / sample_size / math.log(2), sample_size, round=3)
-        metrics.log_scalar("nll_loss", nll_loss_sum / ntokens / math.log(2), ntokens, round=3)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        if any("total" in log for log in logging_outputs):
-            total = torch.as_tensor(sum(log.get("total", 0) for log in logging_outputs))
-            if total > 0:
-                metrics.log_scalar("total", total)
-                metrics.log_scalar(
-                    "n_correct", torch.as_tensor(sum(log.get("n_correct", 0) for log in logging_outputs))
-                )
-                metrics.log_derived("accuracy", _accuracy)
+        log_losses(logging_outputs, loss="sample_size", nll_loss="ntokens")
+        log_perplexity("nll_loss")
+        counted = torch.as_tensor(total(logging_outputs, "total"))
+        if any("total" in log for log in logging_outputs) and counted > 0:
+            metrics.log_scalar("total", counted)
+            metrics.log_scalar("n_correct", torch.as_tensor(total(logging_outputs, "n_correct")))
+            metrics.log_derived("accuracy", _accuracy)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -1,12 +1,12 @@
 """Label-smoothed cross entropy plus supervision of attention (Garg et al. 2019, https://arxiv.org/abs/1909.02074)."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
 from torch import Tensor
 
 from fairseq.criterions import register_criterion
+from fairseq.criterions.batch_log import log_losses, log_perplexity
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
@@ -46,20 +46,13 @@ class LabelSmoothedCrossEntropyCriterionWithAlignment(LabelSmoothedCrossEntropyC
         """Return ``(loss, sample_size, logging_output)``. Batches without ``alignments`` have the usual loss only."""
         net_output = model(**sample["net_input"])
         loss, nll_loss = self.compute_loss(model, net_output, sample, reduce=reduce)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
-        logging_output = {
-            "loss": loss.data,
-            "nll_loss": nll_loss.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
-            "sample_size": sample_size,
-        }
+        size, log = self._size_and_log(model, net_output, sample, loss=loss, nll_loss=nll_loss)
         if sample.get("alignments") is not None:
             alignment_loss = self.compute_alignment_loss(sample, net_output)
             if alignment_loss is not None:
-                logging_output["alignment_loss"] = alignment_loss.data
+                log["alignment_loss"] = alignment_loss.detach()
                 loss = loss + self.alignment_lambda * alignment_loss
-        return loss, sample_size, logging_output
+        return loss, size, log
 
     def compute_alignment_loss(self, sample: Dict[str, Any], net_output: Any) -> Optional[Tensor]:
         """Sum ``-weight * log attention`` over the links of a batch; ``None`` without links.
@@ -79,19 +72,8 @@ class LabelSmoothedCrossEntropyCriterionWithAlignment(LabelSmoothedCrossEntropyC
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
         """Log ``loss``, ``nll_loss``, ``alignment_loss`` (base 2) and ``ppl``."""
-        from fairseq import utils
-        from fairseq.logging import metrics
-
-        loss_sum = sum(log.get("loss", 0) for log in logging_outputs)
-        nll_loss_sum = sum(log.get("nll_loss", 0) for log in logging_outputs)
-        alignment_loss_sum = sum(log.get("alignment_loss", 0) for log in logging_outputs)
-        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        bits = math.log(2)
-        metrics.log_scalar("loss", loss_sum / sample_size / bits, sample_size, round=3)
-        metrics.log_scalar("nll_loss", nll_loss_sum / ntokens / bits, ntokens, round=3)
-        metrics.log_scalar("alignment_loss", alignment_loss_sum / sample_size / bits, sample_size, round=3)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        log_losses(logging_outputs, loss="sample_size", nll_loss="ntokens", alignment_loss="sample_size")
+        log_perplexity("nll_loss")
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fairseq.criterions import register_criterion
+from fairseq.criterions.batch_log import total
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
@@ -73,22 +74,11 @@ class RdropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
             if self.rdrop_alpha > 0 and is_single:
                 sample = duplicate_input(sample)
             net_output = model(**sample["net_input"])
-        loss, nll_loss, rdrop_kl_loss = self.compute_loss(model, net_output, sample, reduce=reduce)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
-        logging_output = {
-            "loss": loss.data,
-            "nll_loss": nll_loss.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
-            "sample_size": sample_size,
-        }
-        if self.report_accuracy:
-            n_correct, total = self.compute_accuracy(model, net_output, sample)
-            logging_output["n_correct"] = n_correct.data
-            logging_output["total"] = total.data
+        loss, nll_loss, divergence = self.compute_loss(model, net_output, sample, reduce=reduce)
+        size, log = self._size_and_log(model, net_output, sample, loss=loss, nll_loss=nll_loss)
         if self.rdrop_alpha > 0:
-            logging_output["rdrop_kl_loss"] = rdrop_kl_loss.data
-        return loss, sample_size, logging_output
+            log["rdrop_kl_loss"] = divergence.detach()
+        return loss, size, log
 
     def get_lprobs_and_target(self, model: Any, net_output: Any, sample: Dict[str, Any]) -> Tuple[Tensor, Tensor]:
         """Return ``(tokens, vocab)`` log-probabilities and ``(tokens,)`` targets of both passes."""
@@ -116,10 +106,9 @@ class RdropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
         from fairseq.logging import metrics
 
         super().reduce_metrics(logging_outputs)
-        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
         if any("rdrop_kl_loss" in log for log in logging_outputs):
-            kl_sum = sum(log.get("rdrop_kl_loss", 0) for log in logging_outputs)
-            metrics.log_scalar("rdrop_kl_loss", kl_sum / sample_size / math.log(2))
+            divergence = total(logging_outputs, "rdrop_kl_loss") / total(logging_outputs, "sample_size")
+            metrics.log_scalar("rdrop_kl_loss", divergence / math.log(2))
 
 
 def duplicate_input(sample: Dict[str, Any]) -> Dict[str, Any]:

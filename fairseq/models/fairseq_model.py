@@ -368,9 +368,8 @@ class FairseqMultiModel(BaseFairseqModel):
         shared = dicts[langs[0]]
         if any(dicts[lang] != shared for lang in langs):
             raise ValueError(
-                "--share-*-embeddings requires a joined dictionary: --share-encoder-embeddings requires a joined "
-                "source dictionary, --share-decoder-embeddings requires a joined target dictionary, and "
-                "--share-all-embeddings requires a joint source + target dictionary."
+                f"--share-*-embeddings requires a joined dictionary, but {', '.join(langs)} have different ones; "
+                "prepare the data with one dictionary for all languages that share"
             )
         return build_embedding(shared, embed_dim, pretrained_embed_path)
 

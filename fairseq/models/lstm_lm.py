@@ -11,7 +11,7 @@ from fairseq.compat.arch import Preset, preset_functions, same_as
 from fairseq.models import register_model
 from fairseq.models.fairseq_model import FairseqLanguageModel
 from fairseq.models.lstm import LSTMDecoder
-from fairseq.models.lstm.model import adaptive_cutoff, load_embedding_file
+from fairseq.models.lstm.model import adaptive_cutoff, load_embedding_file, shape_options
 from fairseq.models.lstm.options import OPTIONS as LSTM_OPTIONS
 
 __all__ = ["DEFAULT_MAX_TARGET_POSITIONS", "PRESETS", "LSTMLanguageModel", "base_architecture"]
@@ -80,17 +80,11 @@ class LSTMLanguageModel(FairseqLanguageModel):
                 "--share-decoder-input-output-embed requires --decoder-embed-dim to match --decoder-out-embed-dim"
             )
         decoder = LSTMDecoder(
-            dictionary=task.dictionary if hasattr(task, "dictionary") else task.target_dictionary,
-            embed_dim=args.decoder_embed_dim,
-            hidden_size=args.decoder_hidden_size,
-            out_embed_dim=args.decoder_out_embed_dim,
-            num_layers=args.decoder_layers,
-            dropout_in=args.decoder_dropout_in,
-            dropout_out=args.decoder_dropout_out,
+            task.dictionary if hasattr(task, "dictionary") else task.target_dictionary,
+            **shape_options(args, "decoder"),
             attention=False,
             encoder_output_units=0,
             pretrained_embed=embed,
-            share_input_output_embed=args.share_decoder_input_output_embed,
             adaptive_softmax_cutoff=adaptive_cutoff(args),
             max_target_positions=limit,
             residuals=args.residuals,

@@ -29,13 +29,10 @@ def Linear(in_features: int, out_features: int, dropout: float = 0.0, bias: bool
 
 def GatedLinear(in_features: int, out_features: int, dropout: float = 0.0, bias: bool = True) -> nn.Sequential:
     """Three projections with gated linear units between them."""
-    return nn.Sequential(
-        Linear(in_features, out_features * 4, dropout, bias),
-        nn.GLU(),
-        Linear(out_features * 2, out_features * 2, dropout, bias),
-        nn.GLU(),
-        Linear(out_features, out_features, dropout, bias),
-    )
+    # A gated unit halves its input.
+    widths = [(in_features, 4 * out_features), (2 * out_features, 2 * out_features), (out_features, out_features)]
+    first, second, last = (Linear(into, out, dropout, bias) for into, out in widths)
+    return nn.Sequential(first, nn.GLU(), second, nn.GLU(), last)
 
 
 class Downsample(nn.Module):
@@ -80,15 +77,10 @@ class SingleHeadAttention(nn.Module):
         num_heads: int = 1,
     ) -> None:
         super().__init__()
-        self.embed_dim = embed_dim
+        self.embed_dim, self.head_dim = embed_dim, head_dim
+        self.num_heads, self.head_index = num_heads, head_index
+        self.gated, self.downsample, self.project_input = gated, downsample, project_input
         self.dropout_module = FairseqDropout(dropout, module_name=type(self).__name__)
-        self.head_index = head_index
-        self.head_dim = head_dim
-        self.project_input = project_input
-        self.gated = gated
-        self.downsample = downsample
-        self.num_heads = num_heads
-        self.projection = None
         width = head_dim if downsample else head_dim * num_heads
         project = GatedLinear if gated else Linear
         select: list[nn.Module] = [Downsample(head_index)] if downsample else []

@@ -33,18 +33,10 @@ def DynamicConv(
     in_proj: bool = False,
 ) -> DynamicConv1dTBC:
     """Build the implementation of dynamic convolution that fits; there is one for all devices."""
+    sizes = (input_size, kernel_size, padding_l, num_heads)
+    biases = {"bias": bias, "conv_bias": conv_bias}
     return DynamicConv1dTBC(
-        input_size,
-        kernel_size=kernel_size,
-        padding_l=padding_l,
-        num_heads=num_heads,
-        weight_dropout=weight_dropout,
-        weight_softmax=weight_softmax,
-        renorm_padding=renorm_padding,
-        bias=bias,
-        conv_bias=conv_bias,
-        query_size=query_size,
-        in_proj=in_proj,
+        *sizes, weight_dropout, weight_softmax, renorm_padding, **biases, query_size=query_size, in_proj=in_proj
     )
 
 
@@ -102,14 +94,12 @@ class DynamicConv1dTBC(nn.Module):
         in_proj: bool = False,
     ) -> None:
         super().__init__()
+        self.num_heads = num_heads
+        self.kernel_size, self.padding_l = kernel_size, padding_l
         self.input_size = input_size
         self.query_size = input_size if query_size is None else query_size
-        self.kernel_size = kernel_size
-        self.padding_l = padding_l
-        self.num_heads = num_heads
+        self.weight_softmax, self.renorm_padding = weight_softmax, renorm_padding
         self.weight_dropout_module = FairseqDropout(weight_dropout, module_name=type(self).__name__)
-        self.weight_softmax = weight_softmax
-        self.renorm_padding = renorm_padding
         num_weights = num_heads * kernel_size
         if in_proj:
             self.weight_linear = Linear(self.input_size, self.input_size + num_weights)
@@ -238,14 +228,12 @@ class DynamicConv_scripatable(nn.Module, FairseqIncrementalState):
     ) -> None:
         super().__init__()
         self.init_incremental_state()
+        self.num_heads = num_heads
+        self.kernel_size, self.padding_l = kernel_size, padding_l
         self.input_size = input_size
         self.query_size = input_size if query_size is None else query_size
-        self.kernel_size = kernel_size
-        self.padding_l = padding_l
-        self.num_heads = num_heads
+        self.weight_softmax, self.renorm_padding = weight_softmax, renorm_padding
         self.weight_dropout_module = FairseqDropout(weight_dropout, module_name=type(self).__name__)
-        self.weight_softmax = weight_softmax
-        self.renorm_padding = renorm_padding
         self.in_proj = in_proj
         self.has_conv_bias = conv_bias
         num_weights = num_heads * kernel_size

@@ -55,11 +55,11 @@ class LearnedPositionalEmbedding(nn.Embedding):
         return F.embedding(
             positions,
             self.weight,
-            self.padding_idx,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.sparse,
+            padding_idx=self.padding_idx,
+            sparse=self.sparse,
+            scale_grad_by_freq=self.scale_grad_by_freq,
+            max_norm=self.max_norm,
+            norm_type=self.norm_type,
         )
 
     def prepare_for_onnx_export_(self, **kwargs: Any) -> None:

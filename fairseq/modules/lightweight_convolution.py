@@ -28,15 +28,7 @@ def LightweightConv(
     bias: bool = False,
 ) -> LightweightConv1dTBC:
     """Build the implementation of lightweight convolution that fits; there is one for all devices."""
-    return LightweightConv1dTBC(
-        input_size,
-        kernel_size=kernel_size,
-        padding_l=padding_l,
-        num_heads=num_heads,
-        weight_dropout=weight_dropout,
-        weight_softmax=weight_softmax,
-        bias=bias,
-    )
+    return LightweightConv1dTBC(input_size, kernel_size, padding_l, num_heads, weight_dropout, weight_softmax, bias)
 
 
 def depthwise_convolution(x: Tensor, weight: Tensor, padding_l: int) -> Tensor:
@@ -75,10 +67,10 @@ class LightweightConv1d(nn.Module):
         weight_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.input_size = input_size
-        self.kernel_size = kernel_size
         self.num_heads = num_heads
         self.padding = padding
+        self.kernel_size = kernel_size
+        self.input_size = input_size
         self.weight_softmax = weight_softmax
         self.weight = nn.Parameter(torch.empty(num_heads, 1, kernel_size))
         self.bias = nn.Parameter(torch.empty(input_size)) if bias else None

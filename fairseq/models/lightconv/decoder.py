@@ -105,19 +105,7 @@ class LightConvDecoder(FairseqIncrementalDecoder):
             ``inner_states`` (``(tgt_len, batch, embed_dim)`` before and after each layer). With an adaptive softmax
             the first item holds features.
         """
-        positions: Tensor | None = None
-        if self.embed_positions is not None:
-            positions = self.embed_positions(prev_output_tokens, incremental_state=incremental_state)
-        if incremental_state is not None:
-            prev_output_tokens = prev_output_tokens[:, -1:]
-            if positions is not None:
-                positions = positions[:, -1:]
-        x = self.embed_scale * self.embed_tokens(prev_output_tokens.contiguous())
-        if self.project_in_dim is not None:
-            x = self.project_in_dim(x)
-        if positions is not None:
-            x = x + positions
-        x = self.dropout_module(x).transpose(0, 1)
+        x = self._embed(prev_output_tokens, incremental_state)
 
         source: Tensor | None = None
         padding_mask: Tensor | None = None
@@ -125,19 +113,29 @@ class LightConvDecoder(FairseqIncrementalDecoder):
             source = encoder_out["encoder_out"][0]
             if len(encoder_out["encoder_padding_mask"]) > 0:
                 padding_mask = encoder_out["encoder_padding_mask"][0]
-        attn: Tensor | None = None
-        inner_states: list[Tensor | None] = [x]
+        states: list[Tensor | None] = [x]
+        weights: Tensor | None = None
         for layer in self.layers:
-            x, attn = layer(x, source, padding_mask, incremental_state)
-            inner_states.append(x)
-        if self.layer_norm is not None:
-            x = self.layer_norm(x)
-        x = x.transpose(0, 1)
+            x, weights = layer(x, source, padding_mask, incremental_state)
+            states.append(x)
+        return self._scores(x), {"attn": [weights], "inner_states": states}
+
+    def _embed(self, tokens: Tensor, incremental_state: dict[str, dict[str, Tensor | None]] | None) -> Tensor:
+        """Word and position vectors, ``(tgt_len, batch, embed_dim)``; of the last token only when a state is given."""
+        words = tokens if incremental_state is None else tokens[:, -1:]
+        x = self.embed_scale * self.embed_tokens(words.contiguous())
+        if self.project_in_dim is not None:
+            x = self.project_in_dim(x)
+        if self.embed_positions is not None:
+            x = x + self.embed_positions(tokens, incremental_state)[:, -words.size(1) :]
+        return self.dropout_module(x).transpose(0, 1)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """From the last layer, ``(tgt_len, batch, embed_dim)``, to ``(batch, tgt_len, vocab)``."""
+        x = (x if self.layer_norm is None else self.layer_norm(x)).transpose(0, 1)
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)
-        if self.output_projection is not None:
-            x = self.output_projection(x)
-        return x, {"attn": [attn], "inner_states": inner_states}
+        return x if self.output_projection is None else self.output_projection(x)
 
     def max_positions(self) -> Any:
         """Longest target, in tokens."""

@@ -214,14 +214,15 @@ class LightConvDecoderLayer(nn.Module):
                 saved["prev_key"] = prev_attn_state[0]
                 saved["prev_value"] = prev_attn_state[1]
                 self.encoder_attn._set_input_buffer(incremental_state, saved)  # type: ignore[operator]
+            wants_weights = self.need_attn and not self.training
             x, attn = self.encoder_attn(
-                query=x,
-                key=encoder_out,
-                value=encoder_out,
-                key_padding_mask=encoder_padding_mask,
-                incremental_state=incremental_state,
+                x,
+                encoder_out,
+                encoder_out,
                 static_kv=True,
-                need_weights=(not self.training and self.need_attn),
+                need_weights=wants_weights,
+                incremental_state=incremental_state,
+                key_padding_mask=encoder_padding_mask,
             )
             x = residual + self.dropout_module(x)
             if self.maybe_layer_norm(after=True):

@@ -56,12 +56,10 @@ class LSTMDecoder(FairseqIncrementalDecoder):
         super().__init__(dictionary)
         self.dropout_in_module = FairseqDropout(dropout_in * 1.0, module_name=type(self).__name__)
         self.dropout_out_module = FairseqDropout(dropout_out * 1.0, module_name=type(self).__name__)
-        self.hidden_size = hidden_size
-        self.share_input_output_embed = share_input_output_embed
         self.need_attn = True
+        self.num_layers, self.hidden_size, self.residuals = num_layers, hidden_size, residuals
+        self.share_input_output_embed = share_input_output_embed
         self.max_target_positions = max_target_positions
-        self.residuals = residuals
-        self.num_layers = num_layers
         self.adaptive_softmax: nn.Module | None = None
         vocab, padding_idx = len(dictionary), dictionary.pad()
         self.embed_tokens = Embedding(vocab, embed_dim, padding_idx) if pretrained_embed is None else pretrained_embed
@@ -228,12 +226,11 @@ class LSTMDecoder(FairseqIncrementalDecoder):
 
     def output_layer(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Project features to the vocabulary; with an adaptive softmax they are returned as they are."""
-        if self.adaptive_softmax is None:
-            if self.share_input_output_embed:
-                x = F.linear(x, self.embed_tokens.weight)
-            else:
-                x = self.fc_out(x)
-        return x
+        if self.adaptive_softmax is not None:
+            return x
+        if self.share_input_output_embed:
+            return F.linear(x, self.embed_tokens.weight)
+        return self.fc_out(x)
 
     def get_cached_state(
         self, incremental_state: dict[str, dict[str, Tensor | None]]

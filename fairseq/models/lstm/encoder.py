@@ -53,16 +53,10 @@ class LSTMEncoder(FairseqEncoder):
         self.hidden_size = hidden_size
         self.max_source_positions = max_source_positions
         self.padding_idx = dictionary.pad() if padding_idx is None else padding_idx
-        if pretrained_embed is None:
-            self.embed_tokens = Embedding(len(dictionary), embed_dim, self.padding_idx)
-        else:
-            self.embed_tokens = pretrained_embed
+        self.embed_tokens = pretrained_embed or Embedding(len(dictionary), embed_dim, self.padding_idx)
+        between_layers = dropout_out if num_layers > 1 else 0.0
         self.lstm = LSTM(
-            input_size=embed_dim,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            dropout=dropout_out if num_layers > 1 else 0.0,
-            bidirectional=bidirectional,
+            embed_dim, hidden_size, num_layers=num_layers, bidirectional=bidirectional, dropout=between_layers
         )
         self.left_pad = left_pad
         self.output_units = hidden_size * 2 if bidirectional else hidden_size

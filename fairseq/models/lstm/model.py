@@ -44,31 +44,20 @@ class LSTMModel(FairseqEncoderDecoderModel):
             raise ValueError("--encoder-layers must match --decoder-layers")
         encoder_embed, decoder_embed = build_embeddings(args, task)
         encoder = LSTMEncoder(
-            dictionary=task.source_dictionary,
-            embed_dim=args.encoder_embed_dim,
-            hidden_size=args.encoder_hidden_size,
-            num_layers=args.encoder_layers,
-            dropout_in=args.encoder_dropout_in,
-            dropout_out=args.encoder_dropout_out,
+            task.source_dictionary,
+            **shape_options(args, "encoder"),
             bidirectional=args.encoder_bidirectional,
             pretrained_embed=encoder_embed,
             max_source_positions=getattr(args, "max_source_positions", DEFAULT_MAX_SOURCE_POSITIONS),
         )
         decoder = LSTMDecoder(
-            dictionary=task.target_dictionary,
-            embed_dim=args.decoder_embed_dim,
-            hidden_size=args.decoder_hidden_size,
-            out_embed_dim=args.decoder_out_embed_dim,
-            num_layers=args.decoder_layers,
-            dropout_in=args.decoder_dropout_in,
-            dropout_out=args.decoder_dropout_out,
+            task.target_dictionary,
+            **shape_options(args, "decoder"),
             attention=utils.eval_bool(args.decoder_attention),
             encoder_output_units=encoder.output_units,
             pretrained_embed=decoder_embed,
-            share_input_output_embed=args.share_decoder_input_output_embed,
             adaptive_softmax_cutoff=adaptive_cutoff(args),
             max_target_positions=getattr(args, "max_target_positions", DEFAULT_MAX_TARGET_POSITIONS),
-            residuals=False,
         )
         return cls(encoder, decoder)
 
@@ -82,6 +71,17 @@ class LSTMModel(FairseqEncoderDecoderModel):
         """Encode the source and score the target: ``((batch, tgt_len, vocab), attention or None)``."""
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, incremental_state=incremental_state)
+
+
+def shape_options(args: Any, side: str) -> dict[str, Any]:
+    """Constructor arguments that are options of the same name with ``encoder_`` or ``decoder_`` before them."""
+    names = {"embed_dim": "embed_dim", "hidden_size": "hidden_size", "num_layers": "layers"}
+    names.update({"dropout_in": "dropout_in", "dropout_out": "dropout_out"})
+    shape = {argument: getattr(args, f"{side}_{option}") for argument, option in names.items()}
+    if side == "decoder":
+        shape["out_embed_dim"] = args.decoder_out_embed_dim
+        shape["share_input_output_embed"] = args.share_decoder_input_output_embed
+    return shape
 
 
 def adaptive_cutoff(args: Any) -> list[int] | None:

@@ -56,15 +56,7 @@ class DynamicconvLayer(DynamicConv1dTBC):
         conv_bias: bool = False,
         query_size: int | None = None,
     ) -> None:
+        softmax = (weight_softmax, renorm_padding)
         super().__init__(
-            input_size,
-            kernel_size=kernel_size,
-            padding_l=padding_l,
-            num_heads=num_heads,
-            weight_dropout=weight_dropout,
-            weight_softmax=weight_softmax,
-            renorm_padding=renorm_padding,
-            bias=bias,
-            conv_bias=conv_bias,
-            query_size=query_size,
+            input_size, kernel_size, padding_l, num_heads, weight_dropout, *softmax, bias, conv_bias, query_size
         )

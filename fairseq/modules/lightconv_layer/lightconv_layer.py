@@ -51,15 +51,7 @@ class LightconvLayer(LightweightConv1dTBC):
         weight_dropout: float = 0.0,
         bias: bool = False,
     ) -> None:
-        super().__init__(
-            input_size,
-            kernel_size=kernel_size,
-            padding_l=padding_l,
-            num_heads=num_heads,
-            weight_dropout=weight_dropout,
-            weight_softmax=weight_softmax,
-            bias=bias,
-        )
+        super().__init__(input_size, kernel_size, padding_l, num_heads, weight_dropout, weight_softmax, bias)
         self.weight = nn.Parameter(self.weight.detach().squeeze(1))
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
