@@ -1,7 +1,8 @@
 """``--ddp-backend fully_sharded``: parameters, gradients and optimizer state spread over the workers (FSDP2).
 
-A model says which of its layers are units by ``layer = fsdp_wrap(layer)``; inside ``with fsdp_enable_wrap(cfg):`` that
-shards the layer, elsewhere it does nothing. The whole model is wrapped last, by ``FullyShardedDataParallel``.
+A model says which of its layers are units by ``layer = fsdp_wrap(layer)``, which only marks them. When the whole model
+is wrapped by ``FullyShardedDataParallel``, the marked layers become units of their own: whole parameters then exist
+for one of them at a time.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ __all__ = ["DummyProcessGroup", "FullyShardedDataParallel", "fsdp_enable_wrap", 
 has_FSDP = dist.is_available()
 FSDP = nn.Module
 
-# Settings that fsdp_wrap uses: set by fsdp_enable_wrap.
+# Settings that fsdp_wrap puts into its marks: set by fsdp_enable_wrap.
 _active: list[dict[str, Any]] = []
+MARK = "_unit_of_sharding"
 
 
 class DummyProcessGroup:
@@ -41,24 +43,24 @@ class DummyProcessGroup:
         return self._size
 
 
-def _settings(cfg: Any) -> dict[str, Any]:
+def _settings(cfg: Any, compute_dtype: torch.dtype | None = None) -> dict[str, Any]:
     """Arguments of ``fully_shard`` for a ``distributed_training`` section.
+
+    Args:
+        compute_dtype: half precision for forward and backward pass; ``None`` reads ``cfg.fp16``.
 
     Raises:
         ValueError: CPU offload without ``--memory-efficient-fp16`` while training in float16.
     """
     _, precision_policy, offload_policy = find_fsdp()
-    half = None
-    if getattr(cfg, "fp16", False):
-        half = torch.float16
-    elif getattr(cfg, "bf16", False):
-        half = torch.bfloat16
+    is_fp16 = bool(getattr(cfg, "fp16", False))
+    half = compute_dtype or (torch.float16 if is_fp16 else None)
     settings: dict[str, Any] = {"reshard_after_forward": not getattr(cfg, "no_reshard_after_forward", False)}
     if half is not None:
         reduce_dtype = torch.float32 if getattr(cfg, "fp32_reduce_scatter", False) else half
         settings["mp_policy"] = precision_policy(param_dtype=half, reduce_dtype=reduce_dtype)
     if getattr(cfg, "cpu_offload", False):
-        if getattr(cfg, "fp16", False) and not getattr(cfg, "memory_efficient_fp16", False):
+        if is_fp16 and not getattr(cfg, "memory_efficient_fp16", False):
             raise ValueError("--cpu-offload requires --memory-efficient-fp16")
         settings["offload_policy"] = offload_policy()
     return settings
@@ -66,7 +68,7 @@ def _settings(cfg: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def fsdp_enable_wrap(cfg: Any) -> Iterator[None]:
-    """Inside, ``fsdp_wrap`` shards.
+    """Inside, units marked by ``fsdp_wrap`` also remember the settings of this configuration.
 
     Args:
         cfg: the ``distributed_training`` section.
@@ -84,24 +86,30 @@ def fsdp_enable_wrap(cfg: Any) -> Iterator[None]:
 
 
 def fsdp_wrap(module: nn.Module, min_num_params: int | None = None, **kwargs: Any) -> nn.Module:
-    """Make a layer one unit of sharding, where that is switched on; returns the same module.
+    """Mark a layer as one unit of sharding; returns the same module. Alone (no process group), nothing happens.
 
     Args:
         min_num_params: leave smaller modules to the unit around them.
-        kwargs: win over the settings of ``fsdp_enable_wrap``.
+        kwargs: arguments of ``torch.distributed.fsdp.fully_shard`` that win over those of the whole model.
     """
-    if not _active:
-        return module
-    num_params = sum(p.numel() for p in module.parameters())
-    if min_num_params is not None and num_params < min_num_params:
-        return module
-    _shard(module, {**_active[-1], **kwargs})
+    if groups.is_distributed():
+        num_params = sum(p.numel() for p in module.parameters())
+        if min_num_params is None or num_params >= min_num_params:
+            settings = _active[-1] if _active else {}
+            setattr(module, MARK, {**settings, **kwargs})
     return module
 
 
 def _shard(module: nn.Module, settings: dict[str, Any], process_group: Any = None) -> None:
+    """Shard the marked layers, inner ones first, then the rest of the module."""
     fully_shard, _, _ = find_fsdp()
-    fully_shard(module, mesh=_mesh(process_group), **settings)
+    mesh = _mesh(process_group)
+    inner = [layer for layer in module.modules() if layer is not module and hasattr(layer, MARK)]
+    for layer in reversed(inner):
+        fully_shard(layer, mesh=mesh, **{**settings, **getattr(layer, MARK)})
+        # The mark has done its work; without it the model can be copied and pickled as before.
+        delattr(layer, MARK)
+    fully_shard(module, mesh=mesh, **settings)
 
 
 def _mesh(process_group: Any) -> Any:
@@ -121,15 +129,25 @@ class FullyShardedDataParallel(nn.Module):
         args: the model, which is changed in place; then the workers (those that see different data by default).
         use_sharded_state: ``state_dict`` gives each worker its own shards instead of whole tensors.
         cfg: the ``distributed_training`` section, for precision, offloading and resharding.
+        compute_dtype: half precision in which float32 parameters are used; read from ``cfg`` by default.
         kwargs: arguments of ``torch.distributed.fsdp.fully_shard``.
     """
 
-    def __init__(self, *args: Any, use_sharded_state: bool = False, cfg: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        use_sharded_state: bool = False,
+        cfg: Any = None,
+        compute_dtype: torch.dtype | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__()
         module, process_group = (*args, None)[:2]
         self.use_sharded_state = use_sharded_state
         process_group = kwargs.pop("process_group", process_group)
-        _shard(module, {**(_settings(cfg) if cfg is not None else {}), **kwargs}, process_group)
+        settings = {**({} if cfg is None else _settings(cfg, compute_dtype)), **kwargs}
+        _cast_buffers(module, getattr(settings.get("mp_policy"), "param_dtype", None))
+        _shard(module, settings, process_group)
         self.module = module
         if use_sharded_state:
             for p in module.parameters():
@@ -188,6 +206,16 @@ class FullyShardedDataParallel(nn.Module):
             if key in own:
                 _copy_into(own[key], value, self.use_sharded_state, key)
         return nn.modules.module._IncompatibleKeys(missing, unexpected)
+
+
+def _cast_buffers(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """Bring float buffers (tables of positions) to the precision that parameters are gathered in."""
+    if dtype is None:
+        return
+    for layer in module.modules():
+        for name, buffer in layer._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                layer._buffers[name] = buffer.to(dtype)
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ class Trainer:
         _refuse_unsupported(cfg)
         self.cfg, self.task, self.quantizer = cfg, task, quantizer
         self.tpu = self.pipeline_model_parallel = False
-        self.precision = choose_precision(cfg.common)
+        self.precision = choose_precision(cfg.common, is_sharded=self.is_fsdp and self.use_distributed_wrapper)
         self.cuda = torch.cuda.is_available() and not cfg.common.cpu
         self.device = torch.device("cuda") if self.cuda else torch.device("cpu")
         self.last_device = None
@@ -185,6 +185,7 @@ class Trainer:
             module,
             process_group=self.data_parallel_process_group,
             device=self.device,
+            compute_dtype=self.precision.dtype,
         )
 
     @property
@@ -233,11 +234,22 @@ class Trainer:
         self._check_parameter_names()
         params = [p for p in chain(self.model.parameters(), self.criterion.parameters()) if p.requires_grad]
         self._optimizer = self.precision.build_optimizer(self.cfg, params)
+        if str(self.cfg.distributed_training.zero_sharding) == "os" and self.data_parallel_world_size > 1:
+            self._share_optimizer_state()
         if self.cfg.optimization.use_bmuf:
             self._optimizer = optim.FairseqBMUF(self.cfg.bmuf, self._optimizer)
         # The schedule sets the first learning rate, so it is made right away.
         self._lr_scheduler = lr_scheduler.build_lr_scheduler(self.cfg.lr_scheduler, self.optimizer)
         self._lr_scheduler.step_update(0)
+
+    def _share_optimizer_state(self) -> None:
+        """Let every worker keep a part of the optimizer's state (``--zero-sharding os``)."""
+        from fairseq import optim
+
+        common = self.cfg.common
+        if common.fp16 and not common.memory_efficient_fp16 and not common.fp16_no_flatten_grads:
+            raise ValueError("--zero-sharding os with --fp16 needs --fp16-no-flatten-grads")
+        optim.shard_(self._optimizer, self.data_parallel_process_group)
 
     def _check_parameter_names(self) -> None:
         if self.cfg.optimization.debug_param_names:
