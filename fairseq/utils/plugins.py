@@ -58,6 +58,8 @@ def import_user_module(args: Any) -> None:
                 "unique. Please rename the directory to something unique and try again."
             )
         logger.info("--user-dir=%s has already been imported.", path)
+        # In a started process, unpickling may have imported one module of the plugin and not the others.
+        _run(path, name, set(sys.modules))
     else:
         _import_plugin(path, parent, name)
     _imported[path] = None
@@ -109,6 +111,15 @@ def _import_plugin(path: str, parent: str, name: str) -> None:
     sys.path.insert(0, parent)
     importlib.invalidate_caches()
     try:
+        _run(path, name, known)
+    except ImportError:
+        sys.path.remove(parent)
+        raise
+
+
+def _run(path: str, name: str, known: set[str]) -> None:
+    """Import the plugin's modules; on failure, forget those that are not among the ``known`` ones."""
+    try:
         module = importlib.import_module(name)
         if not _is_loaded_from(module, path):
             raise ImportError(f"Python found another module called {name}, at {getattr(module, '__file__', None)}")
@@ -120,7 +131,6 @@ def _import_plugin(path: str, parent: str, name: str) -> None:
         for loaded in set(sys.modules) - known:
             if loaded == name or loaded.startswith(name + "."):
                 del sys.modules[loaded]
-        sys.path.remove(parent)
         raise ImportError(_explain(path, error)) from error
 
 

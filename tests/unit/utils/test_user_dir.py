@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from argparse import Namespace
@@ -58,6 +59,16 @@ def test_a_second_import_does_nothing_and_nothing_given_is_fine(tmp_path: Path) 
     utils.import_user_module(Namespace(user_dir=None))
     utils.import_user_module(Namespace())
     assert str(folder) in plugins.user_dirs()
+
+
+def test_a_plugin_of_which_one_module_is_loaded_is_imported_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "plug_eight", {"__init__.py": "", "models/a.py": "", "models/b.py": "X = 1"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("plug_eight.models.a")
+    load(folder)
+    assert sys.modules["plug_eight.models.b"].X == 1
 
 
 def test_relative_folders_are_found_here_and_beside_the_package(
