@@ -167,7 +167,7 @@ def _two_best(net: Tensor) -> Tuple[Any, Tensor]:
 
 
 class BaseSublayer(nn.Module):
-    """A residual feed-forward block, pre-norm; it begins as the identity.
+    """A residual feed-forward block, pre-norm; its second map begins with zero weights.
 
     Args:
         args: options; ``decoder_embed_dim``, ``decoder_ffn_embed_dim`` and ``activation_fn`` are read.
