@@ -65,7 +65,7 @@ def test_no_sentence_at_all_scores_zero() -> None:
 
 
 def test_words_are_counted_by_edits() -> None:
-    assert edit_distance("a b c d".split(), "a c d e".split()) == 2
+    assert edit_distance(["a", "b", "c", "d"], ["a", "c", "d", "e"]) == 2
     assert edit_distance([], ["a"]) == 1 and edit_distance(["a"], []) == 1
     random.seed(2)
     for _ in range(30):

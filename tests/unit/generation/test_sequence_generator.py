@@ -18,7 +18,7 @@ from fairseq.sequence_scorer import SequenceScorer
 from fairseq.token_generation_constraints import pack_constraints
 
 sys.path.insert(0, str(Path(__file__).parent))
-import toys  # noqa: E402
+import toys
 
 WORDS = toys.dictionary()
 
