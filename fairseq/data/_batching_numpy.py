@@ -79,7 +79,7 @@ def fixed_shape_ends(sizes: NDArray[np.int64], shapes: NDArray[np.int64]) -> NDA
         window = sizes[start : start + max(most, 1)]
         peaks = np.maximum.accumulate(window)
         counts = np.arange(1, len(window) + 1)
-        fits = ((counts[:, None] <= shapes[:, 0]) & (peaks[:, None] <= shapes[:, 1])).any(axis=1)
+        fits = np.asarray(((counts[:, None] <= shapes[:, 0]) & (peaks[:, None] <= shapes[:, 1])).any(axis=1))
         fits[0] = True
         taken = len(window) if fits.all() else int(fits.argmin())
         start += taken

@@ -30,7 +30,7 @@ class BaseWrapperDataset(FairseqDataset):
     def collater(self, samples: Sequence[Any]) -> Any:
         if hasattr(self.dataset, "collater"):
             return self.dataset.collater(samples)
-        return default_collate(samples)
+        return default_collate(list(samples))
 
     @property
     def sizes(self) -> Any:

@@ -59,7 +59,7 @@ class ConcatDataset(FairseqDataset):
     def collater(self, samples: Sequence[Any], **extra_args: Any) -> Any:
         if hasattr(self.datasets[0], "collater"):
             return self.datasets[0].collater(samples, **extra_args)
-        return default_collate(samples, **extra_args)
+        return default_collate(list(samples), **extra_args)
 
     def size(self, idx: int) -> Any:
         dataset, sample = self._get_dataset_and_sample_index(idx)

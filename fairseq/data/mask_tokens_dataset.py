@@ -46,8 +46,8 @@ class MaskTokensDataset(BaseWrapperDataset):
         """The masked items and their targets."""
         dataset = LRUCacheDataset(dataset)
         return (
-            LRUCacheDataset(cls(dataset, *args, **kwargs, return_masked_tokens=False)),
-            LRUCacheDataset(cls(dataset, *args, **kwargs, return_masked_tokens=True)),
+            LRUCacheDataset(cls(dataset, *args, **{**kwargs, "return_masked_tokens": False})),
+            LRUCacheDataset(cls(dataset, *args, **{**kwargs, "return_masked_tokens": True})),
         )
 
     def __init__(

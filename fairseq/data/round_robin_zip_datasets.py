@@ -84,7 +84,7 @@ class RoundRobinZipDatasets(FairseqDataset):
         """
         if self._ordered_indices is None:
             self.ordered_indices()
-        orders = self._ordered_indices or {}
+        orders: dict[str, NDArray[Any]] = self._ordered_indices or {}
         limits = max_positions if isinstance(max_positions, dict) else dict.fromkeys(self.datasets, max_positions)
         anything = False
         for key, dataset in self.datasets.items():

@@ -215,6 +215,6 @@ def get_buckets(sizes: Sizes, num_buckets: int) -> NDArray[Any]:
     return np.unique(np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:])
 
 
-def get_bucketed_sizes(orig_sizes: Sizes, buckets: Sequence[int]) -> Sizes:
+def get_bucketed_sizes(orig_sizes: Sizes, buckets: Any) -> Sizes:
     """Each size replaced by the smallest bucket that holds it; ``buckets`` is increasing and covers the maximum."""
     return np.asarray(buckets)[np.searchsorted(buckets, orig_sizes)].astype(np.asarray(orig_sizes).dtype)

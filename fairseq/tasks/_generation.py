@@ -23,7 +23,7 @@ def build_search_strategy(
     groups = getattr(args, "diverse_beam_groups", -1)
     match_source_len = getattr(args, "match_source_len", False)
     diversity_rate = getattr(args, "diversity_rate", -1)
-    constrained = getattr(args, "constraints", False)
+    constrained: Any = getattr(args, "constraints", False)
     if prefix_allowed_tokens_fn is None:
         prefix_allowed_tokens_fn = getattr(args, "prefix_allowed_tokens_fn", None)
     if sum(map(bool, (sampling, groups > 0, match_source_len, diversity_rate > 0))) > 1:

@@ -470,7 +470,7 @@ class LegacyFairseqTask(FairseqTask):
         self.dataset_to_epoch_iter = {}
 
     @classmethod
-    def setup_task(cls, args: Namespace, **kwargs: Any) -> "LegacyFairseqTask":
+    def setup_task(cls, args: Namespace, **kwargs: Any) -> "LegacyFairseqTask":  # type: ignore[override]
         """Make the task; subclasses load their dictionaries here."""
         return cls(args, **kwargs)
 

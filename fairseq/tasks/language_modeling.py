@@ -144,7 +144,7 @@ class LanguageModelingTask(LegacyFairseqTask):
         return dictionary, output
 
     @classmethod
-    def setup_task(cls, args: Any, **kwargs: Any) -> "LanguageModelingTask":
+    def setup_task(cls, args: Any, **kwargs: Any) -> "LanguageModelingTask":  # type: ignore[override]
         dictionary, output_dictionary = cls.setup_dictionary(args, **kwargs)
         return cls(args, dictionary, output_dictionary, targets=chosen_targets(args))
 
@@ -227,7 +227,7 @@ class LanguageModelingTask(LegacyFairseqTask):
         if context_window > 0:
             dataset = LMContextWindowDataset(
                 dataset,
-                tokens_per_sample=self.args.tokens_per_sample - context_window,
+                tokens_per_sample=self.args.tokens_per_sample,
                 context_window=context_window,
                 pad_idx=self.source_dictionary.pad(),
             )

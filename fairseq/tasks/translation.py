@@ -34,7 +34,7 @@ EVAL_BLEU_ORDER = 4
 logger = logging.getLogger(__name__)
 
 
-def _find_prefix(data_path: str, split: str, src: str, tgt: str, dataset_impl: Optional[str]) -> Optional[str]:
+def _find_prefix(data_path: str, split: str, src: str, tgt: str, dataset_impl: Any) -> Optional[str]:
     """Path of ``SPLIT.SRC-TGT.`` (languages in either order) in a folder; ``None`` if there is no such data."""
     for first, second in ((src, tgt), (tgt, src)):
         prefix = os.path.join(data_path, f"{split}.{first}-{second}.")
@@ -91,7 +91,7 @@ def load_langpair_dataset(
     tgt: str,
     tgt_dict: Any,
     combine: bool,
-    dataset_impl: Optional[str],
+    dataset_impl: Any,
     upsample_primary: int,
     left_pad_source: bool,
     left_pad_target: bool,

@@ -292,7 +292,7 @@ class SpeechToTextDataset(FairseqDataset):
     def ordered_indices(self) -> NDArray[np.int64]:
         """Longest first, ties at random (``shuffle``) or as stored."""
         first = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
-        return np.lexsort([first, [-frames for frames in self.n_frames]])
+        return np.lexsort([first, -np.asarray(self.n_frames)])
 
     def prefetch(self, indices: Any) -> None:
         raise NotImplementedError("speech is read when it is needed")

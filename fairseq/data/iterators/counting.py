@@ -26,7 +26,7 @@ class CountingIterator:
 
     def __init__(self, iterable: Iterable[Any], start: Optional[int] = None, total: Optional[int] = None) -> None:
         self._itr = iter(iterable)
-        self.n: int = start or getattr(iterable, "n", 0)
+        self.n: int = start if start else int(getattr(iterable, "n", 0))
         self.total: int = self.n + len(iterable) if total is None else total  # type: ignore[arg-type]
 
     def __len__(self) -> int:

@@ -188,7 +188,7 @@ class EpochBatchIterator(EpochBatchIterating):
     ) -> None:
         if not isinstance(dataset, torch.utils.data.Dataset):
             raise AssertionError(f"expected a torch.utils.data.Dataset, got {type(dataset).__name__}")
-        self.dataset = dataset
+        self.dataset: Any = dataset
         self.collate_fn = collate_fn
         self.batch_sampler = batch_sampler
         self._frozen_batches = None if callable(batch_sampler) else as_batches(batch_sampler)

@@ -12,7 +12,7 @@ __all__ = ["DeltaDeltas"]
 
 @register_audio_feature_transform("delta_deltas")
 class DeltaDeltas(AudioFeatureTransform):
-    """``(frames, channels)`` -> ``(frames, 3 * channels)``: features, slopes over ``win_length`` frames, their slopes."""
+    """``(frames, channels)`` -> ``(frames, 3 * channels)``: features, slopes of ``win_length`` frames, theirs."""
 
     @classmethod
     def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> "DeltaDeltas":
