@@ -12,10 +12,17 @@ import torch
 from fairseq.data.dictionary import Dictionary
 from fairseq.models.transformer import TransformerModel
 
-SIZES = dict(
-    encoder_embed_dim=16, encoder_ffn_embed_dim=24, encoder_layers=2, encoder_attention_heads=4,
-    decoder_layers=2, decoder_attention_heads=4, max_source_positions=32, max_target_positions=32, dropout=0.0,
-)  # fmt: skip
+SIZES = {
+    "encoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 24,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 4,
+    "max_source_positions": 32,
+    "max_target_positions": 32,
+    "dropout": 0.0,
+}
 
 
 def make_dictionary(words: int = 20) -> Dictionary:

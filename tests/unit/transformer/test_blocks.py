@@ -126,7 +126,9 @@ def test_base_layers_deal_tokens_out_evenly() -> None:
 
 
 def test_a_base_layer_begins_near_the_identity_and_trains() -> None:
-    args = Namespace(decoder_embed_dim=8, decoder_ffn_embed_dim=16, activation_fn="relu", base_sublayers=2, base_shuffle=1)
+    args = Namespace(
+        decoder_embed_dim=8, decoder_ffn_embed_dim=16, activation_fn="relu", base_sublayers=2, base_shuffle=1
+    )
     layer = BaseLayer(args)
     for block in layer.expert_network:
         block.ff2.bias.data.zero_()
@@ -148,7 +150,9 @@ def test_bert_initialisation_zeroes_biases_and_padding() -> None:
 
 
 def test_the_sentence_encoder_returns_states_and_the_first_token() -> None:
-    encoder = TransformerSentenceEncoder(1, 30, 2, 16, 32, 4, encoder_normalize_before=True, apply_bert_init=True).eval()
+    encoder = TransformerSentenceEncoder(
+        1, 30, 2, 16, 32, 4, encoder_normalize_before=True, apply_bert_init=True
+    ).eval()
     tokens = torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]])
     states, sentence = encoder(tokens, segment_labels=torch.zeros_like(tokens))
     assert len(states) == 3

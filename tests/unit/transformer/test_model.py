@@ -174,7 +174,9 @@ def test_old_checkpoints_load(build: Any, batch: dict) -> None:
 
 def test_checkpoints_from_before_the_final_norm_lose_it(build: Any) -> None:
     model = build(encoder_normalize_before=True, decoder_normalize_before=True)
-    old = {k: v for k, v in model.state_dict().items() if not k.startswith(("encoder.layer_norm", "decoder.layer_norm"))}
+    old = {
+        k: v for k, v in model.state_dict().items() if not k.startswith(("encoder.layer_norm", "decoder.layer_norm"))
+    }
     del old["encoder.version"]
     old["decoder.version"] = torch.tensor([2.0])
     model.load_state_dict(old)

@@ -1,0 +1,1 @@
+"""Quantisation-aware training: ``scalar`` (int8 and its like) and ``pq`` (iterative product quantisation)."""
