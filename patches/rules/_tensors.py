@@ -34,6 +34,7 @@ KEEPING = {
 }
 INTEGER_TYPES = {"long", "int", "short", "int64", "int32", "int16"}
 INTEGER_MAKERS = {"LongTensor", "IntTensor", "ShortTensor", "argmax", "argmin", "argsort", "multinomial"}
+FLOAT_MAKERS = {"FloatTensor", "HalfTensor", "DoubleTensor", "float", "half", "double", "softmax", "type_as"}
 BYTE_MAKERS = {"ByteTensor"}
 
 
@@ -70,7 +71,11 @@ def _judge(ctx: Any, node: Any, methods: set[str], dtypes: set[str], depth: int 
     if isinstance(node, cst.Subscript):
         return _judge(ctx, node.value, methods, dtypes, depth + 1)
     values = _values(ctx, node)
-    return bool(values) and all(_judge(ctx, value, methods, dtypes, depth + 1) for value in values)
+    verdicts = [_judge(ctx, value, methods, dtypes, depth + 1) for value in values]
+    if isinstance(node, cst.Attribute):
+        # An attribute is set in many places, of which some tell nothing; none may say the contrary.
+        return any(verdicts) and not any(_method(value) in FLOAT_MAKERS for value in values)
+    return bool(verdicts) and all(verdicts)
 
 
 def _values(ctx: Any, node: Any) -> list[Any]:

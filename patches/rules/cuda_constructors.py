@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._cst import cst
+from ..bindings import dotted
 from ..edit import expression, with_keyword
 from ..model import Example, Patch, Rule
 
@@ -79,6 +80,9 @@ class CudaConstructors(Rule):
 
     def _is_size(self, node: Any) -> bool:
         if isinstance(node, cst.Integer):
+            return True
+        last = (dotted(node) or "").rpartition(".")[2]
+        if "size" in last or last.startswith("num"):
             return True
         if isinstance(node, cst.BinaryOperation):
             return self._is_size(node.left) or self._is_size(node.right)

@@ -43,6 +43,9 @@ class Beam:
         self.indices = torch.LongTensor([5, 7])
         self.beams = torch.LongTensor([0, 0])
 
+    def grow(self, n):
+        self.beams = self.pick(n)
+
     def step(self, vocab):
         torch.div(self.indices, vocab, out=self.beams)
         return self.beams
@@ -55,6 +58,9 @@ class Beam:
     def __init__(self):
         self.indices = torch.LongTensor([5, 7])
         self.beams = torch.LongTensor([0, 0])
+
+    def grow(self, n):
+        self.beams = self.pick(n)
 
     def step(self, vocab):
         torch.div(self.indices, vocab, out=self.beams, rounding_mode="trunc")
