@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.criterions.batch_log import batch_log, log_loss_per_sample_and_token
 from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
+from fairseq.criterions.projected_loss import loss_without_logits
 from fairseq.dataclass.configs import II, FairseqDataclass
 
 __all__ = ["CrossEntropyCriterion", "CrossEntropyCriterionConfig"]
@@ -36,8 +37,14 @@ class CrossEntropyCriterion(FairseqCriterion):
 
     def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
         """Return ``(loss, sample_size, logging_output)``; the loss in nats, summed or one value per token."""
-        net_output = model(**sample["net_input"])
-        loss = self.compute_loss(model, net_output, sample, reduce=reduce)[0]
+        direct = None
+        if reduce and type(self).compute_loss is CrossEntropyCriterion.compute_loss:
+            direct = loss_without_logits(model, sample, self.padding_idx)
+        if direct is not None:
+            loss = direct[0]
+        else:
+            net_output = model(**sample["net_input"])
+            loss = self.compute_loss(model, net_output, sample, reduce=reduce)[0]
         size = len(sample["target"]) if self.sentence_avg else sample["ntokens"]
         return loss, size, batch_log(sample, size, loss=loss)
 

@@ -1,8 +1,8 @@
 """Cross entropy straight from logits, without a matrix of log-probabilities.
 
-A loss over a large vocabulary is the memory peak of a training step. Here the forward pass keeps one number per row
-(the log of the normaliser) and works through the rows in pieces that stay in the cache; the backward pass writes the
-gradient of the logits once, in their own dtype. Everything is accumulated in float32.
+A loss over a large vocabulary is the memory peak of a training step. Here the forward pass works through the rows in
+pieces that stay in the cache and keeps nothing but the logits; the backward pass goes through them again and writes
+their gradient once, in their own dtype. Everything is accumulated in float32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["plain_logits", "smoothed_cross_entropy"]
+__all__ = ["plain_logits", "smoothed_cross_entropy", "smoothing_weights"]
 
 # Elements of one piece: small enough for a CPU's cache, large enough to keep a GPU busy.
 _CPU_PIECE = 1 << 18
@@ -70,7 +70,7 @@ def smoothed_cross_entropy(
     return (loss.sum(), nll.sum()) if reduce else (loss, nll)
 
 
-def _weights(vocab: int, epsilon: float) -> tuple[float, float]:
+def smoothing_weights(vocab: int, epsilon: float) -> tuple[float, float]:
     """Factors of a row's nll and of its negated sum of log-probabilities."""
     if epsilon == 0:
         return 1.0, 0.0
@@ -90,30 +90,27 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         ctx: Any, logits: Tensor, target: Tensor, epsilon: float, ignore_index: int
     ) -> tuple[Tensor, Tensor]:
         rows, vocab = logits.shape
-        on_target, on_all = _weights(vocab, epsilon)
+        on_target, on_all = smoothing_weights(vocab, epsilon)
         kept = target.ne(ignore_index)
         # Padding may lie outside the vocabulary (-100).
         column = target.masked_fill(~kept, 0).unsqueeze(1)
-        normaliser = torch.empty(rows, 1, dtype=torch.float32, device=logits.device)
         nll = torch.empty(rows, dtype=torch.float32, device=logits.device)
         summed = torch.empty_like(nll) if on_all else None
         for start, end in _pieces(logits):
             lprobs = F.log_softmax(logits[start:end], dim=1, dtype=torch.float32)
-            picked = lprobs.gather(1, column[start:end])
-            nll[start:end] = -picked.squeeze(1)
-            normaliser[start:end] = logits[start:end].gather(1, column[start:end]).float() - picked
+            nll[start:end] = -lprobs.gather(1, column[start:end]).squeeze(1)
             if summed is not None:
                 summed[start:end] = lprobs.sum(dim=1)
         nll.masked_fill_(~kept, 0.0)
         loss = nll.clone() if summed is None else nll * on_target - summed.masked_fill_(~kept, 0.0) * on_all
-        ctx.save_for_backward(logits, column, kept, normaliser)
+        ctx.save_for_backward(logits, column, kept)
         ctx.factors = (on_target, on_all)
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        logits, column, kept, normaliser = ctx.saved_tensors
+        logits, column, kept = ctx.saved_tensors
         on_target, on_all = ctx.factors
         vocab = logits.size(1)
         scale = (grad_loss * kept).float().unsqueeze(1)
@@ -121,13 +118,11 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         for start, end in _pieces(logits):
             # d loss / d logit_j = (on_target + vocab * on_all) p_j - on_all - on_target [j is the target]
             row_scale = scale[start:end]
-            piece = (
-                grad[start:end]
-                if grad.dtype == torch.float32
-                else torch.empty_like(grad[start:end], dtype=torch.float32)
-            )
-            torch.sub(logits[start:end], normaliser[start:end], out=piece)
-            piece.exp_().mul_(row_scale * (on_target + vocab * on_all))
+            if grad.dtype == torch.float32:
+                piece = torch.softmax(logits[start:end], 1, out=grad[start:end])
+            else:
+                piece = torch.softmax(logits[start:end], 1, dtype=torch.float32)
+            piece.mul_(row_scale * (on_target + vocab * on_all))
             if on_all:
                 piece.sub_(row_scale * on_all)
             piece.scatter_add_(1, column[start:end], -on_target * row_scale)

@@ -9,6 +9,7 @@ from torch import Tensor
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.criterions.batch_log import batch_log, log_losses, log_perplexity, total
 from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
+from fairseq.criterions.projected_loss import loss_without_logits
 from fairseq.dataclass.configs import II, FairseqDataclass
 
 __all__ = [
@@ -91,6 +92,9 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
 
     def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
         """Return ``(loss, sample_size, logging_output)``; the loss in nats, summed or one value per token."""
+        direct = self._loss_without_logits(model, sample) if reduce else None
+        if direct is not None:
+            return direct[0], *self._size_and_log(model, None, sample, loss=direct[0], nll_loss=direct[1])
         net_output = model(**sample["net_input"])
         loss, nll_loss = self.compute_loss(model, net_output, sample, reduce=reduce)
         return loss, *self._size_and_log(model, net_output, sample, loss=loss, nll_loss=nll_loss)
@@ -103,6 +107,14 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
             sums["n_correct"], sums["total"] = self.compute_accuracy(model, net_output, sample)
         size = len(sample["target"]) if self.sentence_avg else sample["ntokens"]
         return size, batch_log(sample, size, **sums)
+
+    def _loss_without_logits(self, model: Any, sample: Dict[str, Any]) -> Optional[Tuple[Tensor, Tensor]]:
+        """Loss and nll from the model's features, where nothing but the loss itself looks at the logits."""
+        cls, base = type(self), LabelSmoothedCrossEntropyCriterion
+        ours = cls.compute_loss is base.compute_loss and cls.get_lprobs_and_target is base.get_lprobs_and_target
+        if not ours or self.report_accuracy or self.ignore_prefix_size > 0:
+            return None
+        return loss_without_logits(model, sample, self.padding_idx, self.eps)
 
     def get_lprobs_and_target(self, model: Any, net_output: Any, sample: Dict[str, Any]) -> Tuple[Tensor, Tensor]:
         """Return ``(tokens, vocab)`` log-probabilities and ``(tokens,)`` targets, without the ignored prefix."""

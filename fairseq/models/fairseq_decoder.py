@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fairseq.models.feature_forward import ends_with_output_layer
+
 __all__ = ["FairseqDecoder"]
 
 
@@ -43,8 +45,13 @@ class FairseqDecoder(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement extract_features, or override forward")
 
     def output_layer(self, features: Tensor, **kwargs: Any) -> Tensor:
-        """Project features to the vocabulary."""
-        raise NotImplementedError(f"{type(self).__name__} must implement output_layer, or override forward")
+        """Project features to the vocabulary: by ``self.output_projection``, if a decoder has one of that name."""
+        projection = getattr(self, "output_projection", None)
+        if projection is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} must have an output_projection, implement output_layer, or override forward"
+            )
+        return projection(features)
 
     def get_normalized_probs(
         self,
@@ -91,3 +98,7 @@ class FairseqDecoder(nn.Module):
     def prepare_for_onnx_export_(self) -> None:
         """Take the ways through the code that ONNX can trace."""
         self.onnx_trace = True
+
+
+ends_with_output_layer(FairseqDecoder.forward)
+ends_with_output_layer(FairseqDecoder.output_layer)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from fairseq.models.fairseq_decoder import FairseqDecoder
+from fairseq.models.feature_forward import ends_with_output_layer
 
 __all__ = ["FairseqIncrementalDecoder"]
 
@@ -32,13 +33,16 @@ class FairseqIncrementalDecoder(FairseqIncrementalState, FairseqDecoder):
         Returns:
             ``(logits, extra)`` with logits ``(batch, tgt_len, vocab)``; ``tgt_len`` is 1 with a state.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement forward")
+        features, extra = self.extract_features(
+            prev_output_tokens, encoder_out=encoder_out, incremental_state=incremental_state, **kwargs
+        )
+        return self.output_layer(features), extra
 
     def extract_features(
         self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
     ) -> tuple[Tensor, Any]:
         """As ``forward``, but stop before the output layer."""
-        raise NotImplementedError(f"{type(self).__name__} must implement extract_features")
+        raise NotImplementedError(f"{type(self).__name__} must implement extract_features, or override forward")
 
     def reorder_incremental_state(
         self, incremental_state: dict[str, dict[str, Tensor | None]], new_order: Tensor
@@ -69,3 +73,6 @@ class FairseqIncrementalDecoder(FairseqIncrementalState, FairseqDecoder):
             if module is not self and hasattr(module, "set_beam_size"):
                 module.set_beam_size(beam_size)  # type: ignore[operator]
         self._beam_size = beam_size
+
+
+ends_with_output_layer(FairseqIncrementalDecoder.forward)

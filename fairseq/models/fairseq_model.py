@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fairseq.models.fairseq_decoder import FairseqDecoder
 from fairseq.models.fairseq_encoder import FairseqEncoder
+from fairseq.models.feature_forward import ends_with_output_layer
 
 __all__ = [
     "BaseFairseqModel",
@@ -484,3 +485,7 @@ class FairseqEncoderModel(BaseFairseqModel):
     def max_positions(self) -> Any:
         """Longest input, in tokens."""
         return self.encoder.max_positions()
+
+
+ends_with_output_layer(FairseqEncoderDecoderModel.forward, "extract_features")
+ends_with_output_layer(FairseqLanguageModel.forward, "extract_features")

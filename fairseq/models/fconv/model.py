@@ -41,6 +41,20 @@ class FConvModel(FairseqEncoderDecoderModel):
             parser.add_argument(flag, **settings)
 
     @classmethod
+    def hub_models(cls) -> dict[str, Any]:
+        """Published translation models; they take Moses tokens and subword-nmt codes."""
+        files = {
+            "conv.wmt14.en-fr": "wmt14.v2.en-fr",
+            "conv.wmt14.en-de": "wmt14.en-de",
+            "conv.wmt17.en-de": "wmt17.v2.en-de",
+        }
+        folder = "https://dl.fbaipublicfiles.com/fairseq/models"
+        return {
+            name: {"path": f"{folder}/{file}.fconv-py.tar.bz2", "tokenizer": "moses", "bpe": "subword_nmt"}
+            for name, file in files.items()
+        }
+
+    @classmethod
     def build_model(cls, args: Any, task: Any) -> FConvModel:
         """Build an instance from a namespace and the task's dictionaries."""
         base_architecture(args)
