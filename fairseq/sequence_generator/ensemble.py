@@ -61,13 +61,12 @@ class EnsembleModel(nn.Module):
 
     def set_decoder_beam_size(self, beam_size: int) -> None:
         """Tell decoders that care how many rows in a row share a source."""
-        if beam_size > 1:
-            members: list[Any] = list(self.models)
-            for model in members:
-                if hasattr(model, "set_beam_size"):
-                    model.set_beam_size(beam_size)
-                elif hasattr(getattr(model, "decoder", None), "set_beam_size"):
-                    model.decoder.set_beam_size(beam_size)
+        members: list[Any] = list(self.models)
+        for model in members:
+            if hasattr(model, "set_beam_size"):
+                model.set_beam_size(beam_size)
+            elif hasattr(getattr(model, "decoder", None), "set_beam_size"):
+                model.decoder.set_beam_size(beam_size)
 
     def forward_encoder(self, net_input: dict[str, Any]) -> list[Any] | None:
         """The encoder output of every model; ``None`` when there is no encoder."""

@@ -79,7 +79,8 @@ class SequenceGenerator(nn.Module):
         self.vocab_size = len(tgt_dict)
         # One word of the vocabulary has to stay for a beam's competitor.
         self.beam_size = min(beam_size, self.vocab_size - 1)
-        self.model.set_decoder_beam_size(self.beam_size)
+        if self.beam_size > 1:
+            self.model.set_decoder_beam_size(self.beam_size)
         # How long outputs may be,
         self.min_len, self.match_source_len = min_len, match_source_len
         self.max_len_a, self.max_len_b = max_len_a, max_len_b
@@ -187,7 +188,12 @@ class SequenceGenerator(nn.Module):
             device=source.device,
         )
         run = _Run(self, state, encoder_outs, src_lengths, prefix_tokens, max_len)
-        return run.all_steps()
+        # Other generators may use the same models: whoever comes next finds decoders that expect one row per source.
+        self.model.set_decoder_beam_size(self.beam_size)
+        try:
+            return run.all_steps()
+        finally:
+            self.model.set_decoder_beam_size(1)
 
     def _source(self, net_input: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The tensor whose first two sizes are batch and source length, and the lengths ``(bsz,)``."""

@@ -264,3 +264,14 @@ def test_diverse_groups_work_after_sentences_left_and_with_any_ids() -> None:
 def test_groups_must_divide_the_beam() -> None:
     with pytest.raises(ValueError, match="requires --beam to be divisible"):
         generate(beam_size=3, search_strategy=search.DiverseBeamSearch(WORDS, 2, 0.5))
+
+
+def test_generators_with_different_beams_can_share_a_model() -> None:
+    model = toys.model(WORDS)
+    sizes: list[int] = []
+    model.decoder.set_beam_size = sizes.append
+    wide = SequenceGenerator([model], WORDS, beam_size=3, max_len_b=4)
+    narrow = SequenceGenerator([model], WORDS, beam_size=1, max_len_b=4)
+    for generator in (wide, narrow, wide):
+        generator.generate(None, toys.batch(WORDS, toys.SOURCES))
+    assert sizes == [3, 3, 1, 1, 1, 3, 1]
