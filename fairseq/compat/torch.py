@@ -52,23 +52,27 @@ def fused_adamw(
     if any(type(tensor) not in (Tensor, torch.nn.Parameter) or not tensor.is_contiguous() for tensor in tensors):
         return False
     count = torch.full((), float(step), dtype=torch.float32, device=params[0].device)
-    _fused_adamw(
-        params,
-        [grad.contiguous() for grad in grads],
-        exp_avgs,
-        exp_avg_sqs,
-        [],
-        [count] * len(params),
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=weight_decay,
-        eps=eps,
-        amsgrad=False,
-        maximize=False,
-        grad_scale=None,
-        found_inf=None,
-    )
+    try:
+        _fused_adamw(
+            params,
+            [grad.contiguous() for grad in grads],
+            exp_avgs,
+            exp_avg_sqs,
+            [],
+            [count] * len(params),
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=weight_decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=None,
+            found_inf=None,
+        )
+    except NotImplementedError:
+        # Builds of torch without the kernel for this device say so before they touch anything.
+        return False
     return True
 
 

@@ -91,6 +91,20 @@ def test_optimizer_states_of_sharded_parameters_are_saved_whole_and_spread_again
         assert results[f"gradients{rank}"]["resumed"] == [True, [[10, 6], [10], [4, 10], [4]]]
 
 
+def test_optimizer_states_in_parts_train_alike(results):
+    for rank in (0, 1):
+        params, kept, saved = results[f"gradients{rank}"]["zero"]
+        assert kept < 4 == saved
+        for got, want in zip(params, one_process()):
+            torch.testing.assert_close(torch.tensor(got), torch.tensor(want), rtol=1e-6, atol=1e-6)
+
+
+def test_workers_of_block_updates_differ_between_their_meetings(results):
+    first, second = results["gradients0"]["blocks"], results["gradients1"]["blocks"]
+    equal = [a == pytest.approx(b, abs=1e-9) for a, b in zip(first, second)]
+    assert equal == [True, True, False, True]
+
+
 def test_sharded_gradients_are_clipped_by_their_common_norm(results):
     assert results["gradients0"]["norm"] > 0.5
     assert results["gradients0"]["norm"] == pytest.approx(results["gradients1"]["norm"])

@@ -90,6 +90,8 @@ def gradients(cfg, folder):
     result["keys"] = list(whole)
     result["resumed"] = resumed_equally(sharded, optimizer, other, rank)
     result["norm"] = float(norm_of(sharded, rank))
+    result["zero"] = optimizer_state_in_parts(rank, group)
+    result["blocks"] = blocks(rank)
     write(folder, f"gradients{rank}", result)
 
 
@@ -108,6 +110,51 @@ def resumed_equally(model, optimizer, copy, rank):
     same = [torch.equal(a, b) for a, b in zip(model.state_dict().values(), copy.state_dict().values())]
     shapes = [list(entry["exp_avg"].shape) for entry in saved["state"].values()]
     return [all(same), shapes]
+
+
+def wrapped_adam(params):
+    from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+
+    return FairseqAdam(FairseqAdamConfig(lr=[0.01], weight_decay=0.1, tpu=False), params)
+
+
+def optimizer_state_in_parts(rank, group):
+    """Train with the optimizer state spread over workers; parameters, and how many states this worker keeps."""
+    from fairseq.distributed import LegacyDistributedDataParallel
+    from fairseq.optim import shard_
+
+    model = LegacyDistributedDataParallel(tiny_model(), group)
+    optimizer = wrapped_adam(model.parameters())
+    shard_(optimizer, group)
+    for step in range(3):
+        optimizer.zero_grad()
+        model(batch(rank, step)).square().sum().backward()
+        optimizer.all_reduce_grads(model)
+        optimizer.step()
+        if step == 1:
+            whole = optimizer.broadcast_global_state_dict(optimizer.state_dict())
+            optimizer.load_state_dict(whole)
+    kept = len(optimizer.optimizer.optim.state)
+    return [[p.flatten().tolist() for p in model.module.parameters()], kept, len(whole["state"])]
+
+
+def blocks(rank):
+    """Two workers with different data that meet every second update; parameters after four updates."""
+    from types import SimpleNamespace
+
+    from fairseq.optim import FairseqBMUF
+
+    model = tiny_model()
+    cfg = SimpleNamespace(global_sync_iter=2, block_momentum=0.0, block_lr=1.0, use_nbm=False, warmup_iterations=1)
+    cfg.average_sync, cfg.distributed_world_size = False, 2
+    optimizer = FairseqBMUF(cfg, wrapped_adam(model.parameters()))
+    seen = []
+    for step in range(4):
+        optimizer.zero_grad()
+        optimizer.backward(model(batch(rank, step)).square().sum())
+        optimizer.step()
+        seen.append(float(sum(p.detach().double().sum() for p in model.parameters())))
+    return seen
 
 
 def norm_of(model, rank):
