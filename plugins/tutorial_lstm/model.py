@@ -91,14 +91,16 @@ class SimpleLSTMDecoder(FairseqIncrementalDecoder):
         self.lstm = nn.LSTM(encoder_hidden_dim + embed_dim, hidden_dim, num_layers=1, batch_first=True)
         self.output_projection = nn.Linear(hidden_dim, len(dictionary))
 
-    def forward(
+    def extract_features(
         self,
         prev_output_tokens: Tensor,
         encoder_out: Optional[Dict[str, Tensor]] = None,
         incremental_state: Optional[IncrementalState] = None,
         **_: Any,
     ) -> Tuple[Tensor, None]:
-        """Scores of the next token at every position.
+        """What the scores of the next token are computed from, at every position.
+
+        The base class does the rest: ``forward`` sends the features through ``self.output_projection``.
 
         Args:
             prev_output_tokens: (B, T), the target shifted right by one (teacher forcing), or what was generated so far.
@@ -106,7 +108,7 @@ class SimpleLSTMDecoder(FairseqIncrementalDecoder):
             incremental_state: given while generating; then only the last token is new, and T of the result is 1.
 
         Returns:
-            logits (B, T, V), and ``None`` where other decoders put their attention weights.
+            features (B, T, H), and ``None`` where other decoders put their attention weights.
         """
         if encoder_out is None:
             raise ValueError("the tutorial decoder needs the encoder's output")
@@ -120,7 +122,7 @@ class SimpleLSTMDecoder(FairseqIncrementalDecoder):
         outputs, state = self.lstm(torch.cat([embedded, repeated], dim=2), state)
         if incremental_state is not None:
             self.set_incremental_state(incremental_state, "lstm", {"hidden": state[0], "cell": state[1]})
-        return self.output_projection(outputs), None
+        return outputs, None
 
     def _initial_state(self, summary: Tensor) -> Tuple[Tensor, Tensor]:
         hidden = summary.unsqueeze(0)

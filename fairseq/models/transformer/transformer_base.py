@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fairseq import utils
 from fairseq.models.fairseq_model import FairseqEncoderDecoderModel
+from fairseq.models.feature_forward import ends_with_output_layer
 from fairseq.models.transformer._parts import Embedding
 from fairseq.models.transformer.transformer_config import (
     DEFAULT_MAX_SOURCE_POSITIONS,
@@ -139,22 +140,16 @@ class TransformerModelBase(FairseqEncoderDecoderModel):
         """
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths, return_all_hiddens=return_all_hiddens)
         return self.decoder(
-            prev_output_tokens,
-            encoder_out=encoder_out,
-            features_only=features_only,
-            alignment_layer=alignment_layer,
-            alignment_heads=alignment_heads,
-            src_lengths=src_lengths,
+            prev_output_tokens, encoder_out=encoder_out, features_only=features_only,
+            alignment_layer=alignment_layer, alignment_heads=alignment_heads, src_lengths=src_lengths,
             return_all_hiddens=return_all_hiddens,
-        )
+        )  # fmt: skip
 
     @torch.jit.export
     def get_normalized_probs(
-        self,
-        net_output: Tuple[Tensor, Optional[Dict[str, List[Optional[Tensor]]]]],
-        log_probs: bool,
+        self, net_output: Tuple[Tensor, Optional[Dict[str, List[Optional[Tensor]]]]], log_probs: bool,
         sample: Optional[Dict[str, Tensor]] = None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """(Log-)probabilities ``(B, T, V)``, float32, from what :meth:`forward` returned."""
         return self.get_normalized_probs_scriptable(net_output, log_probs, sample)
 
@@ -174,3 +169,6 @@ def _merge_dictionaries(task: Any, src_dict: Any, tgt_dict: Any) -> Any:
     logger.info("merged dictionaries of %d and %d types into one of %d", *sizes, len(src_dict))
     task.src_dict = task.tgt_dict = src_dict
     return src_dict
+
+
+ends_with_output_layer(TransformerModelBase.forward, "features_only")

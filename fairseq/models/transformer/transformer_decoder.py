@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fairseq import utils
 from fairseq.models.fairseq_incremental_decoder import FairseqIncrementalDecoder
+from fairseq.models.feature_forward import ends_with_output_layer
 from fairseq.models.transformer._parts import Linear, embedding_scale, has_padding, plain_name, wrap_layer
 from fairseq.models.transformer.transformer_config import TransformerConfig, int_list
 from fairseq.modules.adaptive_softmax import AdaptiveSoftmax
@@ -124,17 +125,12 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         return wrap_layer(TransformerDecoderLayerBase(cfg, no_encoder_attn), cfg)
 
     def forward(  # type: ignore[override]
-        self,
-        prev_output_tokens: Tensor,
-        encoder_out: Optional[Dict[str, List[Tensor]]] = None,
-        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
-        features_only: bool = False,
-        full_context_alignment: bool = False,
-        alignment_layer: Optional[int] = None,
-        alignment_heads: Optional[int] = None,
-        src_lengths: Optional[Any] = None,
+        self, prev_output_tokens: Tensor, encoder_out: Optional[Dict[str, List[Tensor]]] = None,
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None, features_only: bool = False,
+        full_context_alignment: bool = False, alignment_layer: Optional[int] = None,
+        alignment_heads: Optional[int] = None, src_lengths: Optional[Any] = None,
         return_all_hiddens: bool = False,
-    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
+    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:  # fmt: skip
         """Score the next token at every position, or after the last one only when a state is given.
 
         Args:
@@ -152,46 +148,33 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
             ``(B, T, S)`` or ``None``, ``inner_states``: input and outputs of all layers, ``(T, B, C)`` each.
         """
         x, extra = self.extract_features(
-            prev_output_tokens,
-            encoder_out=encoder_out,
-            incremental_state=incremental_state,
-            full_context_alignment=full_context_alignment,
-            alignment_layer=alignment_layer,
+            prev_output_tokens, encoder_out=encoder_out, incremental_state=incremental_state,
+            full_context_alignment=full_context_alignment, alignment_layer=alignment_layer,
             alignment_heads=alignment_heads,
-        )
+        )  # fmt: skip
         if not features_only:
             x = self.output_layer(x)
         return x, extra
 
     def extract_features(  # type: ignore[override]
-        self,
-        prev_output_tokens: Tensor,
-        encoder_out: Optional[Dict[str, List[Tensor]]],
+        self, prev_output_tokens: Tensor, encoder_out: Optional[Dict[str, List[Tensor]]],
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
-        full_context_alignment: bool = False,
-        alignment_layer: Optional[int] = None,
+        full_context_alignment: bool = False, alignment_layer: Optional[int] = None,
         alignment_heads: Optional[int] = None,
-    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
+    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:  # fmt: skip
         """As :meth:`forward`, but stop before the output layer: ``(B, T, C)`` first."""
         return self.extract_features_scriptable(
-            prev_output_tokens,
-            encoder_out,
-            incremental_state,
-            full_context_alignment,
-            alignment_layer,
+            prev_output_tokens, encoder_out, incremental_state, full_context_alignment, alignment_layer,
             alignment_heads,
-        )
+        )  # fmt: skip
 
     # TorchScript knows no super(), so a subclass calls this name to extend the above.
     def extract_features_scriptable(
-        self,
-        prev_output_tokens: Tensor,
-        encoder_out: Optional[Dict[str, List[Tensor]]],
+        self, prev_output_tokens: Tensor, encoder_out: Optional[Dict[str, List[Tensor]]],
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
-        full_context_alignment: bool = False,
-        alignment_layer: Optional[int] = None,
+        full_context_alignment: bool = False, alignment_layer: Optional[int] = None,
         alignment_heads: Optional[int] = None,
-    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
+    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:  # fmt: skip
         """See :meth:`extract_features`."""
         x, prev_output_tokens = self._embed(prev_output_tokens, incremental_state)
         is_padding = prev_output_tokens.eq(self.padding_idx)
@@ -338,12 +321,9 @@ class TransformerDecoder(TransformerDecoderBase):
     ) -> None:
         self.args = args
         super().__init__(
-            TransformerConfig.from_namespace(args),
-            dictionary,
-            embed_tokens,
-            no_encoder_attn=no_encoder_attn,
+            TransformerConfig.from_namespace(args), dictionary, embed_tokens, no_encoder_attn=no_encoder_attn,
             output_projection=output_projection,
-        )
+        )  # fmt: skip
 
     def build_output_projection(self, args: Any, dictionary: Any, embed_tokens: Any) -> None:
         """As in the base class, from flat options."""
@@ -352,3 +332,7 @@ class TransformerDecoder(TransformerDecoderBase):
     def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
         """As in the base class, from flat options."""
         return super().build_decoder_layer(TransformerConfig.from_namespace(args), no_encoder_attn=no_encoder_attn)
+
+
+ends_with_output_layer(TransformerDecoderBase.forward)
+ends_with_output_layer(TransformerDecoderBase.output_layer)

@@ -1,0 +1,71 @@
+"""Which models can stop before their output layer, so that a loss may take that step itself.
+
+The logits of a batch, ``(batch, length, vocab)``, are the largest tensor of a training step, and those at padded
+positions are computed for nothing. A criterion that knows the features and the projection can go through the real
+positions in pieces instead. That is only right where ``forward`` does nothing after ``extract_features`` but project,
+so a ``forward`` has to say so (``ends_with_output_layer``); one that is overridden has not said it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+__all__ = ["ends_with_output_layer", "feature_forward"]
+
+MARK = "_ends_with_output_layer"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def ends_with_output_layer(function: Function, how: str = "") -> Function:
+    """Mark a ``forward`` (or an ``output_layer`` that only calls ``output_projection``).
+
+    Args:
+        how: for a model's ``forward``: ``"extract_features"`` if the method of that name gives the features,
+            ``"features_only"`` if ``forward(..., features_only=True)`` does. Empty for decoders.
+    """
+    setattr(function, MARK, how)
+    return function
+
+
+def _mark_of(owner: Any, name: str) -> str | None:
+    return getattr(getattr(type(owner), name, None), MARK, None)
+
+
+def _hooked(module: nn.Module) -> bool:
+    # Somebody wants to see what goes in or comes out: then it has to go in and come out.
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name, None) for name in names)
+
+
+def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.Linear] | None:
+    """How to get features from a model, and the projection that its logits are made with.
+
+    Returns:
+        ``(forward, projection)``, where ``forward(**net_input)`` returns ``((batch, length, dim), extra)``. ``None``
+        for wrapped models (their wrapper must see the call), and those with an own way to make or use logits.
+    """
+    from fairseq.models.fairseq_model import BaseFairseqModel
+
+    decoder = getattr(model, "decoder", None)
+    if not isinstance(model, BaseFairseqModel) or not isinstance(decoder, nn.Module):
+        return None
+    how = _mark_of(model, "forward")
+    projection = getattr(decoder, "output_projection", None)
+    plain = (
+        how
+        and _mark_of(decoder, "forward") is not None
+        and _mark_of(decoder, "output_layer") is not None
+        and getattr(decoder, "adaptive_softmax", None) is None
+        and type(projection) is nn.Linear
+        and not any(_hooked(module) for module in (model, decoder, projection))
+        and "forward" not in vars(model)
+        and "forward" not in vars(decoder)
+    )
+    if not plain:
+        return None
+    if how == "features_only":
+        return lambda **inputs: model(**inputs, features_only=True), projection  # type: ignore[return-value]
+    return model.extract_features, projection  # type: ignore[return-value]
