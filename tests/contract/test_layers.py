@@ -21,7 +21,7 @@ ROWS: list[list[str]] = [
     ["dataclass", "serialization", "compat.allowed", "compat.arch", "compat.checkpoints", "compat.namespace",
      "models", "models.fairseq_model", "models.fairseq_encoder", "models.fairseq_decoder",
      "models.fairseq_incremental_decoder", "models.composite_encoder", "models.distributed_fairseq_model",
-     "models.ema", "models.model_utils"],
+     "models.ema", "models.model_utils", "models.feature_forward"],
     ["modules", "data", "optim", "scoring", "binarizer", "quantization_utils"],
     ["models.*"],
     ["criterions", "search", "sequence_generator", "sequence_scorer", "token_generation_constraints",
@@ -50,6 +50,7 @@ SIDEWAYS = {
     ("logging", "distributed"),
     ("distributed", "utils"),
     ("nan_detector", "utils"),
+    ("quantization_utils", "modules"),
 }
 
 
