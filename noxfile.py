@@ -69,6 +69,14 @@ def uncompiled(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/unit", *session.posargs, env={"FAIRSEQ_NO_EXTENSIONS": "1"})
 
 
+@nox.session(python=["3.12", "3.13"])
+def trees(session: nox.Session) -> None:
+    """Patch the releases 0.9.0, 0.10.2 and 0.12.2 and train with them. Downloads and compiles: run it by name."""
+    session.install("torch>=2.6", "numpy", "cython", "setuptools", "wheel", "libcst>=1.5")
+    session.install("omegaconf", "hydra-core>=1.3", "sacrebleu", "bitarray", "regex", "tqdm", "cffi", "scikit-learn")
+    session.run("python", "scripts/patch_real_trees.py", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and layout."""
