@@ -55,7 +55,7 @@ def main() -> None:
     """Run all steps; exit 1 if the score is not what it should be."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--folder", type=Path, default=ROOT / "tutorial-run", help="where to work")
-    parser.add_argument("--max-epoch", type=int, default=14, help="epochs of training (default: %(default)s)")
+    parser.add_argument("--max-epoch", type=int, default=7, help="epochs of training (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes for preparation (default: %(default)s)")
     args = parser.parse_args()
     begin = time.monotonic()
@@ -64,7 +64,7 @@ def main() -> None:
     run(
         python("fairseq_cli.train", str(data), "--user-dir", str(PLUGIN), "--arch", "tutorial_simple_lstm")
         + ["--encoder-dropout", "0.2", "--decoder-dropout", "0.2", "--optimizer", "adam", "--lr", "0.005"]
-        + ["--lr-shrink", "0.5", "--max-tokens", "4000", "--source-lang", "de", "--target-lang", "en"]
+        + ["--lr-shrink", "0.5", "--max-tokens", "2000", "--source-lang", "de", "--target-lang", "en"]
         + ["--max-epoch", str(args.max_epoch), "--save-dir", str(checkpoints), "--no-epoch-checkpoints"]
         + ["--log-format", "simple", "--log-interval", "50"]
     )
