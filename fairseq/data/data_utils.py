@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Optional
 
 import numpy as np
@@ -62,12 +62,10 @@ def numpy_seed(seed: Optional[int], *addl_seeds: Any) -> Iterator[None]:
         return
     if addl_seeds:
         seed = int(hash((seed, *addl_seeds)) % 1e6)
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
+    with ExitStack() as stack:
+        stack.callback(np.random.set_state, np.random.get_state())
+        np.random.seed(seed)
         yield
-    finally:
-        np.random.set_state(state)
 
 
 def infer_language_pair(path: str) -> tuple[Optional[str], Optional[str]]:
@@ -138,8 +136,10 @@ def raise_if_valid_subsets_unintentionally_ignored(train_cfg: Any) -> None:
     named = dataset.valid_subset.split(",")
     ignored = [name for name in _find_valid_subsets(str(train_cfg.task.data)) if name not in named]
     if ignored:
-        advice = "Set --combine-val to combine them or --ignore-unused-valid-subsets to ignore them."
-        raise ValueError(f"Valid paths {ignored} will be ignored. {advice}")
+        raise ValueError(
+            f"the data folder also holds the validation sets {', '.join(ignored)}, which --valid-subset does not name; "
+            "add them to it, or give --combine-valid-subsets or --ignore-unused-valid-subsets"
+        )
 
 
 def _find_valid_subsets(data: str) -> list[str]:

@@ -146,19 +146,19 @@ class DenoisingDataset(FairseqDataset):
         if mask_length == "subword" and replace_length not in (0, 1):
             raise ValueError("if using subwords, use replace-length=1 or 0")
         self.dataset = dataset
+        self.eos = eos if eos is not None else vocab.eos()
+        self.insert_ratio = insert
+        self.item_transform_func = item_transform_func
+        self.mask_idx = mask_idx
+        self.mask_ratio = mask
+        self.mask_whole_word = mask_whole_words
+        self.permute_sentence_ratio = permute_sentences
+        self.random_ratio = mask_random
+        self.rotate_ratio = rotate
+        self.seed = seed
+        self.shuffle = shuffle
         self.sizes = sizes
         self.vocab = vocab
-        self.shuffle = shuffle
-        self.seed = seed
-        self.mask_idx = mask_idx
-        self.mask_whole_word = mask_whole_words
-        self.mask_ratio = mask
-        self.random_ratio = mask_random
-        self.insert_ratio = insert
-        self.rotate_ratio = rotate
-        self.permute_sentence_ratio = permute_sentences
-        self.eos = eos if eos is not None else vocab.eos()
-        self.item_transform_func = item_transform_func
         self.full_stop_index = vocab.index("13") if bpe == "gpt2" else self.eos
         self.replace_length = replace_length
         self.mask_span_distribution = (
@@ -187,12 +187,13 @@ class DenoisingDataset(FairseqDataset):
                 source = source.clone()
             if source[-1] != self.eos:
                 raise AssertionError(f"item {index} does not end with the end of sentence ({self.eos})")
-            if self.permute_sentence_ratio > 0.0:
-                source = self.permute_sentences(source, self.permute_sentence_ratio)
-            if self.mask_ratio > 0:
-                source = self.add_whole_word_mask(source, self.mask_ratio)
-            if self.insert_ratio > 0:
-                source = self.add_insertion_noise(source, self.insert_ratio)
+            for share, noise in (
+                (self.permute_sentence_ratio, self.permute_sentences),
+                (self.mask_ratio, self.add_whole_word_mask),
+                (self.insert_ratio, self.add_insertion_noise),
+            ):
+                if share > 0.0:
+                    source = noise(source, share)
             if self.rotate_ratio > 0.0 and np.random.random() < self.rotate_ratio:
                 source = self.add_rolling_noise(source)
         if self.item_transform_func is not None:

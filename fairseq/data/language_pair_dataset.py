@@ -183,7 +183,7 @@ class LanguagePairDataset(FairseqDataset):
         _check_dictionaries(src_dict, tgt_dict)
         if tgt is not None and len(src) != len(tgt):
             raise AssertionError(
-                f"Source and target must contain the same number of examples, but there are {len(src)} and {len(tgt)}"
+                f"every source needs one target, but there are {len(src)} sources and {len(tgt)} targets"
             )
         if align_dataset is not None and (tgt_sizes is None or tgt is None):
             raise AssertionError("Both source and target needed when alignments are provided")
@@ -192,15 +192,15 @@ class LanguagePairDataset(FairseqDataset):
         self.src_sizes = np.asarray(src_sizes)
         self.tgt_sizes = np.asarray(tgt_sizes) if tgt_sizes is not None else None
         self._sizes: Optional[NDArray[Any]] = None
-        self.src_dict = src_dict
-        self.tgt_dict = tgt_dict
+        self.align_dataset = align_dataset
+        self.append_eos_to_target = append_eos_to_target
+        self.input_feeding = input_feeding
         self.left_pad_source = left_pad_source
         self.left_pad_target = left_pad_target
-        self.shuffle = shuffle
-        self.input_feeding = input_feeding
         self.remove_eos_from_source = remove_eos_from_source
-        self.append_eos_to_target = append_eos_to_target
-        self.align_dataset = align_dataset
+        self.shuffle = shuffle
+        self.src_dict = src_dict
+        self.tgt_dict = tgt_dict
         self.constraints = constraints
         self.append_bos = append_bos
         self.eos = eos if eos is not None else src_dict.eos()
@@ -273,11 +273,11 @@ class LanguagePairDataset(FairseqDataset):
         """See :func:`collate`; language numbers are ``net_input.src_lang_id`` ``(B, 1)`` and ``tgt_lang_id``."""
         batch = collate(
             samples,
-            pad_idx=self.src_dict.pad(),
             eos_idx=self.eos,
+            input_feeding=self.input_feeding,
             left_pad_source=self.left_pad_source,
             left_pad_target=self.left_pad_target,
-            input_feeding=self.input_feeding,
+            pad_idx=self.src_dict.pad(),
             pad_to_length=pad_to_length,
             pad_to_multiple=self.pad_to_multiple,
         )

@@ -77,18 +77,18 @@ class MaskTokensDataset(BaseWrapperDataset):
             raise AssertionError("random_token_prob and leave_unmasked_prob should not be above 1 together")
         if mask_multiple_length < 1 or mask_stdev < 0.0:
             raise AssertionError("mask_multiple_length should be at least 1, and mask_stdev at least 0")
-        self.vocab = vocab
-        self.pad_idx = pad_idx
+        self.leave_unmasked_prob = leave_unmasked_prob
         self.mask_idx = mask_idx
+        self.mask_multiple_length = mask_multiple_length
+        self.mask_prob = mask_prob
+        self.mask_stdev = mask_stdev
+        self.mask_whole_words = mask_whole_words
+        self.pad_idx = pad_idx
+        self.random_token_prob = random_token_prob
         self.return_masked_tokens = return_masked_tokens
         self.seed = seed
-        self.mask_prob = mask_prob
-        self.leave_unmasked_prob = leave_unmasked_prob
-        self.random_token_prob = random_token_prob
-        self.mask_whole_words = mask_whole_words
-        self.mask_multiple_length = mask_multiple_length
-        self.mask_stdev = mask_stdev
         self.skip_masking = skip_masking
+        self.vocab = vocab
         self.weights: Optional[NDArray[Any]] = None
         if random_token_prob > 0.0:
             counts = vocab.count if freq_weighted_replacement else np.ones(len(vocab))

@@ -95,18 +95,18 @@ class MonolingualDataset(FairseqDataset):
     ) -> None:
         super().__init__()
         if targets is not None and not all(target in TARGETS for target in targets):
-            raise AssertionError(f"targets must be none or one of 'self', 'future', 'past'; got {list(targets)}")
+            raise AssertionError(f"targets are of self, future and past; got {list(targets)}")
         self.dataset = dataset
         self.sizes = np.asarray(sizes)
-        self.vocab = src_vocab
-        self.tgt_vocab = tgt_vocab or src_vocab
-        self.add_eos_for_other_targets = add_eos_for_other_targets
-        self.shuffle = shuffle
         self.add_bos_token = add_bos_token
+        self.add_eos_for_other_targets = add_eos_for_other_targets
         self.fixed_pad_length = fixed_pad_length
         self.pad_to_bsz = pad_to_bsz
+        self.shuffle = shuffle
         self.src_lang_idx = src_lang_idx
         self.tgt_lang_idx = tgt_lang_idx
+        self.tgt_vocab = tgt_vocab or src_vocab
+        self.vocab = src_vocab
         self.targets = targets or None
 
     def __getitem__(self, index: int) -> dict[str, Any]:

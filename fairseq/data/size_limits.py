@@ -191,10 +191,8 @@ def batch_by_size(
 
     limit = -1 if max_tokens is None else int(max_tokens)
     most = -1 if max_sentences is None else int(max_sentences)
-    if not isinstance(indices, np.ndarray):
-        indices = np.fromiter(indices, dtype=np.int64, count=-1)
-    if num_tokens_vec is not None and not isinstance(num_tokens_vec, np.ndarray):
-        num_tokens_vec = np.fromiter(num_tokens_vec, dtype=np.int64, count=-1)
+    indices = _as_array(indices)
+    num_tokens_vec = None if num_tokens_vec is None else _as_array(num_tokens_vec)
     if fixed_shapes is None:
         if num_tokens_vec is None:
             return fast.batch_by_size_fn(indices, _sizes_from(num_tokens_fn), limit, most, required_batch_size_multiple)
@@ -202,6 +200,10 @@ def batch_by_size(
     shapes = np.array(fixed_shapes, dtype=np.int64)
     shapes = shapes[np.lexsort((shapes[:, 1], shapes[:, 0]))]
     return fast.batch_fixed_shapes_fast(indices, _sizes_from(num_tokens_fn), shapes)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    return values if isinstance(values, np.ndarray) else np.fromiter(values, dtype=np.int64, count=-1)
 
 
 def _sizes_from(num_tokens_fn: Optional[Callable[[int], int]]) -> Callable[[int], int]:

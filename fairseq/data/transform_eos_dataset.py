@@ -39,11 +39,13 @@ class TransformEosDataset(FairseqDataset):
     ) -> None:
         super().__init__()
         if not isinstance(dataset, FairseqDataset):
-            raise ValueError("dataset must be an instance of FairseqDataset")
-        if append_eos_to_src and remove_eos_from_src:
-            raise ValueError("cannot combine append_eos_to_src and remove_eos_from_src")
-        if append_eos_to_tgt and remove_eos_from_tgt:
-            raise ValueError("cannot combine append_eos_to_tgt and remove_eos_from_tgt")
+            raise ValueError(f"TransformEosDataset wraps a FairseqDataset, not a {type(dataset).__name__}")
+        for side, both in (
+            ("src", append_eos_to_src and remove_eos_from_src),
+            ("tgt", append_eos_to_tgt and remove_eos_from_tgt),
+        ):
+            if both:
+                raise ValueError(f"append_eos_to_{side} and remove_eos_from_{side} exclude each other")
         self.dataset = dataset
         self.eos = eos
         self.append_eos_to_src = append_eos_to_src

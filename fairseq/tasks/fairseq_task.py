@@ -261,15 +261,15 @@ class FairseqTask:
             dataset=dataset,
             collate_fn=dataset.collater,
             batch_sampler=make_batches if update_epoch_batch_itr else make_batches(dataset, epoch),
-            seed=seed,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
-            epoch=epoch,
             buffer_size=data_buffer_size,
-            skip_remainder_batch=skip_remainder_batch,
+            epoch=epoch,
             grouped_shuffling=grouped_shuffling,
+            num_shards=num_shards,
+            num_workers=num_workers,
             reuse_dataloader=reuse_dataloader,
+            seed=seed,
+            shard_id=shard_id,
+            skip_remainder_batch=skip_remainder_batch,
             persistent_workers=getattr(self.cfg, "persistent_workers", True),
         )
         if reusable:
@@ -381,12 +381,11 @@ class FairseqTask:
             torch.autograd.profiler.record_function("forward"),
             torch.autocast("cuda", enabled=isinstance(optimizer, AMPOptimizer)),
         ):
-            loss, sample_size, logging_output = criterion(model, sample)
-        if ignore_grad:
-            loss *= 0
+            loss, sample_size, log = criterion(model, sample)
+        loss = loss * 0 if ignore_grad else loss
         with torch.autograd.profiler.record_function("backward"):
             optimizer.backward(loss)
-        return loss, sample_size, logging_output
+        return loss, sample_size, log
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Loss, sample size and values to log of a mini-batch, without gradients."""
@@ -410,9 +409,7 @@ class FairseqTask:
         from fairseq import utils
         from fairseq.logging import metrics
 
-        utils.deprecation_warning(
-            "The aggregate_logging_outputs API is deprecated. Please use the reduce_metrics API instead."
-        )
+        utils.deprecation_warning("aggregate_logging_outputs is deprecated: implement reduce_metrics in its place.")
         with metrics.aggregate() as aggregator:
             self.reduce_metrics(logging_outputs, criterion)
             return aggregator.get_smoothed_values()
@@ -425,24 +422,20 @@ class FairseqTask:
         old_style = type(self).aggregate_logging_outputs is not FairseqTask.aggregate_logging_outputs
         if old_style:
             utils.deprecation_warning(
-                "Tasks should implement the reduce_metrics API. Falling back to deprecated "
-                "aggregate_logging_outputs API."
+                f"{type(self).__name__} aggregates its logs by aggregate_logging_outputs, which is deprecated: "
+                "implement reduce_metrics in its place."
             )
             result = self.aggregate_logging_outputs(logging_outputs, criterion)
             for key, value in result.items():
                 metrics.log_scalar(key, value)
             return
-        if any("ntokens" in log for log in logging_outputs):
-            ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-            metrics.log_scalar("wpb", ntokens, priority=180, round=1)
-            metrics.log_speed("wps", ntokens, priority=90, round=1)
-        else:
-            warnings.warn("ntokens not found in Criterion logging outputs, cannot log wpb or wps", stacklevel=2)
-        if any("nsentences" in log for log in logging_outputs):
-            nsentences = sum(log.get("nsentences", 0) for log in logging_outputs)
-            metrics.log_scalar("bsz", nsentences, priority=190, round=1)
-        else:
-            warnings.warn("nsentences not found in Criterion logging outputs, cannot log bsz", stacklevel=2)
+        words = _total("ntokens", logging_outputs, "wpb or wps")
+        if words is not None:
+            metrics.log_scalar("wpb", words, priority=180, round=1)
+            metrics.log_speed("wps", words, priority=90, round=1)
+        sentences = _total("nsentences", logging_outputs, "bsz")
+        if sentences is not None:
+            metrics.log_scalar("bsz", sentences, priority=190, round=1)
         criterion.__class__.reduce_metrics(logging_outputs)
 
     # ------------------------------------------------------------------ state and limits
@@ -458,6 +451,15 @@ class FairseqTask:
     def max_positions(self) -> Any:
         """Longest samples the task allows, in the form of the data sets' ``size``; ``None`` for no limit."""
         return None
+
+
+def _total(key: str, logging_outputs: Sequence[dict[str, Any]], purpose: str) -> Any:
+    """The sum of what the criterion logged under ``key``; ``None``, and a warning, if it logs no such thing."""
+    values = [log[key] for log in logging_outputs if key in log]
+    if not values:
+        warnings.warn(f"{key} not found in Criterion logging outputs, cannot log {purpose}", stacklevel=3)
+        return None
+    return sum(values)
 
 
 class LegacyFairseqTask(FairseqTask):

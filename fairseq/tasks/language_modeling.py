@@ -105,7 +105,7 @@ def continue_prefix(
 ) -> Any:
     """Generate a continuation of the sample's text."""
     if constraints is not None:
-        raise NotImplementedError("Constrained decoding with the language_modeling task is not supported")
+        raise NotImplementedError("language models generate without lexical constraints; leave out --constraints")
     with torch.no_grad():
         source = sample["net_input"]["src_tokens"]
         # The generator does not read the source of a language model, only the prefix.
@@ -234,15 +234,15 @@ class LanguageModelingTask(LegacyFairseqTask):
             # Context is carried from batch to batch, so one process has to make them all.
             num_workers = min(num_workers, 1)
         return self.get_batch_iterator(
-            dataset=dataset,
-            max_tokens=max_tokens,
-            max_sentences=batch_size,
-            max_positions=max_positions,
-            ignore_invalid_inputs=True,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
             data_buffer_size=data_buffer_size,
+            dataset=dataset,
+            ignore_invalid_inputs=True,
+            max_positions=max_positions,
+            max_sentences=batch_size,
+            max_tokens=max_tokens,
+            num_shards=num_shards,
+            num_workers=num_workers,
+            shard_id=shard_id,
         ).next_epoch_itr(shuffle=False)
 
     @property

@@ -40,9 +40,9 @@ class SentenceRankingTask(LegacyFairseqTask):
         parser.add_argument("--no-shuffle", action="store_true", help="keep the order of the data")
         parser.add_argument(
             "--shorten-method",
-            default="none",
             choices=["none", "truncate", "random_crop"],
             help="what to do with inputs longer than --max-positions",
+            default="none",
         )
         parser.add_argument(
             "--shorten-data-split-list", default="", help="splits to shorten, separated by commas; empty for all"

@@ -166,13 +166,13 @@ def load_langpair_dataset(
         target,
         None if target is None else target.sizes,
         tgt_dict,
-        left_pad_source=left_pad_source,
-        left_pad_target=left_pad_target,
         align_dataset=alignments,
         eos=eos,
+        left_pad_source=left_pad_source,
+        left_pad_target=left_pad_target,
         num_buckets=num_buckets,
-        shuffle=shuffle,
         pad_to_multiple=pad_to_multiple,
+        shuffle=shuffle,
     )
 
 
@@ -285,16 +285,16 @@ class TranslationTask(FairseqTask):
             self.tgt_dict,
             combine=combine,
             dataset_impl=self.cfg.dataset_impl,
-            upsample_primary=self.cfg.upsample_primary,
             left_pad_source=self.cfg.left_pad_source,
             left_pad_target=self.cfg.left_pad_target,
+            load_alignments=self.cfg.load_alignments,
             max_source_positions=self.cfg.max_source_positions,
             max_target_positions=self.cfg.max_target_positions,
-            load_alignments=self.cfg.load_alignments,
-            truncate_source=self.cfg.truncate_source,
             num_buckets=self.cfg.num_batch_buckets,
-            shuffle=split != "test",
             pad_to_multiple=self.cfg.required_seq_len_multiple,
+            shuffle=split != "test",
+            truncate_source=self.cfg.truncate_source,
+            upsample_primary=self.cfg.upsample_primary,
         )
 
     def build_dataset_for_inference(  # type: ignore[override]

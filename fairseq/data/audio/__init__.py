@@ -71,11 +71,11 @@ def register_audio_transform(
 
     def register(cls: type) -> type:
         if name in registry:
-            raise ValueError(f"Cannot register duplicate transform ({name})")
+            raise ValueError(f"there is a transform called {name} already")
         if not issubclass(cls, cls_type):
-            raise ValueError(f"Transform ({name}: {cls.__name__}) must extend {cls_type.__name__}")
+            raise ValueError(f"{cls.__name__}, registered as {name}, is no {cls_type.__name__}")
         if cls.__name__ in class_names:
-            raise ValueError(f"Cannot register audio transform with duplicate class name ({cls.__name__})")
+            raise ValueError(f"there is a transform class {cls.__name__} already")
         registry[name] = cls
         class_names.add(cls.__name__)
         return cls

@@ -81,11 +81,6 @@ class S2TDataConfig:
         return self._absolute(self.config.get("bpe_tokenizer", {"bpe": None}))
 
     @property
-    def prepend_tgt_lang_tag(self) -> bool:
-        """Begin targets with their language token."""
-        return self.config.get("prepend_tgt_lang_tag", False)
-
-    @property
     def prepend_bos_and_append_tgt_lang_tag(self) -> bool:
         """Begin targets with the beginning of sentence and end them with their language token."""
         return self.config.get("prepend_bos_and_append_tgt_lang_tag", False)
@@ -123,6 +118,11 @@ class S2TDataConfig:
     def use_sample_rate(self) -> int:
         """Sample rate of the waveforms given to the model, in Hz."""
         return self.config.get("use_sample_rate", 16000)
+
+    @property
+    def prepend_tgt_lang_tag(self) -> bool:
+        """Begin targets with their language token."""
+        return self.config.get("prepend_tgt_lang_tag", False)
 
     @property
     def audio_root(self) -> str:

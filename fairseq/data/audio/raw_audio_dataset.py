@@ -191,13 +191,13 @@ class FileAudioDataset(RawAudioDataset):
         **mask_compute_kwargs: Any,
     ) -> None:
         super().__init__(
-            sample_rate=sample_rate,
-            max_sample_size=max_sample_size,
-            min_sample_size=min_sample_size,
-            shuffle=shuffle,
-            pad=pad,
-            normalize=normalize,
+            sample_rate,
+            max_sample_size,
+            min_sample_size,
             compute_mask=compute_mask,
+            normalize=normalize,
+            pad=pad,
+            shuffle=shuffle,
             **mask_compute_kwargs,
         )
         self.text_compressor = TextCompressor(level=text_compression_level)

@@ -264,11 +264,11 @@ class SpeechToTextDataset(FairseqDataset):
         batch = {
             "id": torch.tensor([int(sample.index) for sample in samples], dtype=torch.long)[order],
             "net_input": {"src_tokens": frames[order], "src_lengths": lengths, "prev_output_tokens": previous},
+            "nsentences": len(samples),
+            "ntokens": ntokens,
             "speaker": speaker,
             "target": target,
             "target_lengths": target_lengths,
-            "ntokens": ntokens,
-            "nsentences": len(samples),
         }
         if return_order:
             batch["order"] = order
@@ -336,11 +336,11 @@ class SpeechToTextDatasetCreator:
             src_langs=[sample.get(cls.KEY_SRC_LANG, cls.DEFAULT_LANG) for sample in samples],
             tgt_langs=[sample.get(cls.KEY_TGT_LANG, cls.DEFAULT_LANG) for sample in samples],
             ids=[sample[cls.KEY_ID] for sample in samples],
-            tgt_dict=tgt_dict,
-            pre_tokenizer=pre_tokenizer,
             bpe_tokenizer=bpe_tokenizer,
             n_frames_per_step=n_frames_per_step,
+            pre_tokenizer=pre_tokenizer,
             speaker_to_id=speaker_to_id,
+            tgt_dict=tgt_dict,
         )
 
     @classmethod

@@ -131,8 +131,7 @@ class BufferedIterator:
             return
         if self.warning_time is None or now - self.warning_time > SECONDS_BETWEEN_WARNINGS:
             logger.debug(
-                "Data loading buffer is empty or nearly empty. This may indicate a data loading bottleneck, "
-                "and increasing the number of workers (--num-workers) may help."
+                "the model waits for data: batches are used faster than they are read; more --num-workers may help"
             )
             self.warning_time = now
 

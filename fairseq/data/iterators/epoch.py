@@ -192,16 +192,15 @@ class EpochBatchIterator(EpochBatchIterating):
         self.collate_fn = collate_fn
         self.batch_sampler = batch_sampler
         self._frozen_batches = None if callable(batch_sampler) else as_batches(batch_sampler)
-        self.seed = seed
-        self.num_shards = num_shards
-        self.shard_id = shard_id
         self.num_workers = num_workers
+        self.num_shards, self.shard_id = num_shards, shard_id
+        self.seed = seed
         # Upper limit so that a large --data-buffer-size does not hold many batches in pinned memory.
         self.buffer_size = min(buffer_size, 20)
+        self.grouped_shuffling = grouped_shuffling
+        self.skip_remainder_batch = skip_remainder_batch
         self.timeout = timeout
         self.disable_shuffling = disable_shuffling
-        self.skip_remainder_batch = skip_remainder_batch
-        self.grouped_shuffling = grouped_shuffling
         self.epoch = max(epoch, 1)
         self.shuffle = not disable_shuffling
         self.reuse_dataloader = reuse_dataloader

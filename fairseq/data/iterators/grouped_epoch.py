@@ -37,12 +37,12 @@ class GroupedEpochBatchIterator(EpochBatchIterator):
             dataset,
             collate_fn,
             batch_samplers,
-            seed,
-            num_shards,
-            shard_id,
-            num_workers,
-            epoch,
-            buffer_size,
+            buffer_size=buffer_size,
+            epoch=epoch,
+            num_shards=num_shards,
+            num_workers=num_workers,
+            seed=seed,
+            shard_id=shard_id,
             skip_remainder_batch=skip_remainder_batch,
         )
         self.epoch = epoch

@@ -377,6 +377,26 @@ def test_candidates_share_their_first_part(tmp_path):
     assert batch["net_input2"]["src_tokens"].tolist() == [[0, 7, 8, 2, 7, 2]] and batch["target"].tolist() == [1]
 
 
+def test_languages_are_sampled_by_their_sizes_and_begin_with_their_token(text):
+    from fairseq.tasks.multilingual_language_modeling import MultilingualLanguageModelingTask
+
+    dictionary = Dictionary.load(str(text / "dict.txt"))
+    write_split(text / "xx" / "train", dictionary, LINES * 8)
+    write_split(text / "yy" / "train", dictionary, LINES)
+    write_split(text / "xx" / "valid", dictionary, LINES)
+    write_split(text / "yy" / "valid", dictionary, LINES)
+    args = language_model(text, add_bos_token=True, sample_break_mode="eos").args
+    for name, value in (("langs", ""), ("baseline_model_langs", ""), ("baseline_model", "")):
+        setattr(args, name, value)
+    args.multilang_sampling_alpha, args.lang_to_offline_shard_ratio = 0.5, ""
+    task = MultilingualLanguageModelingTask.setup_task(args)
+    train = task.load_dataset("train")
+    first = [task.dictionary[int(train[i]["source"][0])] for i in range(len(train))]
+    assert len(train) in (36, 37, 38) and 8 <= first.count("<yy>") <= 11 and first.count("<xx>") > 20
+    task.load_dataset("valid")
+    assert len(task.dataset("valid_xx")) == len(task.dataset("valid_yy")) == 4
+
+
 def test_unlisted_validation_sets_are_refused(pairs):
     write_split(pairs / "valid1.aa-bb.aa", Dictionary.load(str(pairs / "dict.aa.txt")), LINES)
     dataset = SimpleNamespace(

@@ -56,7 +56,7 @@ def test_dictionaries_whose_special_symbols_differ_are_refused():
 
 def test_unequal_sides_are_refused_with_both_lengths():
     source, target = base(), listed([4, 2])
-    with pytest.raises(AssertionError, match="3 and 1"):
+    with pytest.raises(AssertionError, match="3 sources and 1 targets"):
         data.LanguagePairDataset(source, source.sizes, dictionary(), target, target.sizes, dictionary())
 
 

@@ -60,13 +60,13 @@ class SpecAugmentTransform(AudioFeatureTransform):
             raise AssertionError(f"freq_mask_F should be above 0 when freq_mask_N is {freq_mask_n}")
         if time_mask_n > 0 and not time_mask_t > 0:
             raise AssertionError(f"time_mask_T should be above 0 when time_mask_N is {time_mask_n}")
-        self.time_warp_w = time_warp_w
-        self.freq_mask_n = freq_mask_n
         self.freq_mask_f = freq_mask_f
-        self.time_mask_n = time_mask_n
-        self.time_mask_t = time_mask_t
-        self.time_mask_p = time_mask_p
+        self.freq_mask_n = freq_mask_n
         self.mask_value = mask_value
+        self.time_mask_n = time_mask_n
+        self.time_mask_p = time_mask_p
+        self.time_mask_t = time_mask_t
+        self.time_warp_w = time_warp_w
 
     def __repr__(self) -> str:
         names = ("time_warp_w", "freq_mask_n", "freq_mask_f", "time_mask_n", "time_mask_t", "time_mask_p")
