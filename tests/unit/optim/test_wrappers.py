@@ -106,9 +106,7 @@ def test_the_loss_scale_is_saved_and_restored() -> None:
 def test_optimizers_that_treat_a_flat_vector_differently_are_refused() -> None:
     cfg = configuration()
     cfg.optimizer = SimpleNamespace(_name="adagrad", lr=[0.1], weight_decay=0.0)
-    with pytest.raises(
-        RuntimeError, match="chosen optimizer Adagrad does not support flat params"
-    ):
+    with pytest.raises(RuntimeError, match="chosen optimizer Adagrad does not support flat params"):
         optim.FP16Optimizer.build_optimizer(cfg, half_parameters())
     with pytest.raises(ValueError, match="Unsupported optimizer: Adagrad"):
         optim.MemoryEfficientFP16Optimizer.build_optimizer(cfg, half_parameters())
