@@ -63,7 +63,7 @@ def test_the_optimizer_leaves_the_history():
     [
         ("args: max_positions -> max_source_positions, max_target_positions", {"max_positions": 9},
          {"max_positions": 9, "max_source_positions": 9, "max_target_positions": 9}),
-        ("args: max_positions -> max_source_positions, max_target_positions", {"max_positions": 9, "max_source_positions": 3},
+        ("args: max_positions -> max_source_positions, max_target_positions", {"max_positions": 9, "max_source_positions": 3},  # noqa: E501
          {"max_positions": 9, "max_source_positions": 3}),
         ("args: task translation when there were no tasks yet", {}, {"task": "translation"}),
         ("args: raw_text, lazy_load -> dataset_impl", {"raw_text": True}, {"raw_text": True, "dataset_impl": "raw"}),
@@ -73,7 +73,7 @@ def test_the_optimizer_leaves_the_history():
         ("args: criteria, tasks and architectures of wav2vec that were renamed",
          {"criterion": "kd_binary_cross_entropy", "log_keys": None, "task": "speech_pretraining", "arch": "audio_cpc"},
          {"criterion": "wav2vec", "task": "audio_pretraining", "arch": "wav2vec"}),
-        ("args: one lr -> list, list of data folders -> the first", {"lr": 0.1, "data": ["a", "b"]}, {"lr": [0.1], "data": "a"}),
+        ("args: one lr -> list, list of data folders -> the first", {"lr": 0.1, "data": ["a", "b"]}, {"lr": [0.1], "data": "a"}),  # noqa: E501
     ],
 )  # fmt: skip
 def test_options_of_old_namespaces_get_todays_names(name, before, after):
