@@ -10,6 +10,11 @@ from fairseq.modules.quantization import pq, quantization_options, scalar
 __all__ = ["Quantizer", "quantize_model_scalar"]
 
 logger = logging.getLogger(__name__)
+# What a checkpoint keeps of the schedule.
+_STATE = (
+    "n_centroids_config", "block_sizes_config", "layers_to_quantize",
+    "epoch_schedule", "update_schedule", "quantization_step",
+)  # fmt: skip
 
 
 def quantize_model_scalar(model: nn.Module, model_cfg: Any) -> nn.Module:
@@ -72,13 +77,9 @@ class Quantizer:
             return
         logger.info("quantizing model (step=%d; layers=%s)", self.quantization_step, self._pattern())
         names = pq.quantize_model_(
-            self.trainer.get_model(),
-            self.size_tracker,
-            self.layers_to_quantize,
-            self.block_sizes_config,
-            self.n_centroids_config,
-            step=self.quantization_step,
-        )
+            self.trainer.get_model(), self.size_tracker, self.layers_to_quantize, self.block_sizes_config,
+            self.n_centroids_config, step=self.quantization_step,
+        )  # fmt: skip
         logger.info("quantized layers: %s", names)
         logger.info(self.size_tracker)
         self.quantization_step += 1
@@ -100,16 +101,9 @@ class Quantizer:
 
     def state_dict(self) -> Dict[str, Any]:
         """What a checkpoint keeps."""
-        return {
-            "n_centroids_config": self.n_centroids_config,
-            "block_sizes_config": self.block_sizes_config,
-            "layers_to_quantize": self.layers_to_quantize,
-            "epoch_schedule": self.epoch_schedule,
-            "update_schedule": self.update_schedule,
-            "quantization_step": self.quantization_step,
-        }
+        return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        for name in self.state_dict():
+        for name in _STATE:
             setattr(self, name, state_dict[name])

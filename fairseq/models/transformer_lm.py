@@ -222,12 +222,15 @@ class TransformerLanguageModel(FairseqLanguageModel):
 
 def old_norm_options(args: Any) -> None:
     """Read the names that options had before 0.6: ``no_tie_adaptive_proj`` and ``decoder_final_norm``."""
-    if hasattr(args, "no_tie_adaptive_proj"):
+    untied = getattr(args, "no_tie_adaptive_proj", None)
+    if untied is not None:
+        # Files of that time had no final norm, whatever the value.
         args.no_decoder_final_norm = True
-        if args.no_tie_adaptive_proj is False:
-            args.tie_adaptive_proj = True
-    if hasattr(args, "decoder_final_norm"):
-        args.no_decoder_final_norm = not args.decoder_final_norm
+    if untied is False:
+        args.tie_adaptive_proj = True
+    final_norm = getattr(args, "decoder_final_norm", None)
+    if final_norm is not None:
+        args.no_decoder_final_norm = not final_norm
 
 
 def _gpt2(layers: int, width: int, heads: int, ffn: Optional[int] = None) -> Preset:

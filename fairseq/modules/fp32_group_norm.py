@@ -17,10 +17,7 @@ class Fp32GroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``(batch, channels, ...)``; the result has the dtype of the input."""
         output = F.group_norm(
-            input.float(),
-            self.num_groups,
-            self.weight.float() if self.weight is not None else None,
-            self.bias.float() if self.bias is not None else None,
-            self.eps,
-        )
+            input.float(), self.num_groups, self.weight.float() if self.weight is not None else None,
+            self.bias.float() if self.bias is not None else None, self.eps,
+        )  # fmt: skip
         return output.type_as(input)

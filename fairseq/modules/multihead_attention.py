@@ -113,29 +113,22 @@ class MultiheadAttention(FairseqIncrementalDecoder):
             nn.init.xavier_uniform_(projection.weight, gain=gain)
         nn.init.xavier_uniform_(self.out_proj.weight)
         if self.out_proj.bias is not None:
-            nn.init.constant_(self.out_proj.bias, 0.0)
-        if self.bias_k is not None:
-            nn.init.xavier_normal_(self.bias_k)
-        if self.bias_v is not None:
-            nn.init.xavier_normal_(self.bias_v)
+            nn.init.zeros_(self.out_proj.bias)
+        for learned in (self.bias_k, self.bias_v):
+            if learned is not None:
+                nn.init.xavier_normal_(learned)
 
     def prepare_for_onnx_export_(self) -> None:
         """Compute weights step by step, in operations that every ONNX opset has."""
         self.onnx_trace = True
 
     def forward(  # type: ignore[override]
-        self,
-        query: Tensor,
-        key: Optional[Tensor],
-        value: Optional[Tensor],
+        self, query: Tensor, key: Optional[Tensor], value: Optional[Tensor],
         key_padding_mask: Optional[Tensor] = None,
-        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
-        need_weights: bool = True,
-        static_kv: bool = False,
-        attn_mask: Optional[Tensor] = None,
-        before_softmax: bool = False,
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None, need_weights: bool = True,
+        static_kv: bool = False, attn_mask: Optional[Tensor] = None, before_softmax: bool = False,
         need_head_weights: bool = False,
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+    ) -> Tuple[Tensor, Optional[Tensor]]:  # fmt: skip
         """Let each query attend to the keys.
 
         Args:
@@ -394,12 +387,9 @@ class MultiheadAttention(FairseqIncrementalDecoder):
 
     @staticmethod
     def _append_prev_key_padding_mask(
-        key_padding_mask: Optional[Tensor],
-        prev_key_padding_mask: Optional[Tensor],
-        batch_size: int,
-        src_len: int,
-        static_kv: bool,
-    ) -> Optional[Tensor]:
+        key_padding_mask: Optional[Tensor], prev_key_padding_mask: Optional[Tensor], batch_size: int,
+        src_len: int, static_kv: bool,
+    ) -> Optional[Tensor]:  # fmt: skip
         """Padding of cached and new keys together, ``(B, src_len)``; a missing half has no padding."""
         if prev_key_padding_mask is not None and static_kv:
             return prev_key_padding_mask
@@ -424,11 +414,9 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]
     ) -> Dict[str, Optional[Tensor]]:
         """The caches ``prev_key``, ``prev_value`` ``(B, H, S, D)`` and ``prev_key_padding_mask``; empty at first."""
-        result = self.get_incremental_state(incremental_state, "attn_state")
-        if result is not None:
-            return result
         empty: Dict[str, Optional[Tensor]] = {}
-        return empty
+        filed = self.get_incremental_state(incremental_state, "attn_state")
+        return empty if filed is None else filed
 
     def _set_input_buffer(
         self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], buffer: Dict[str, Optional[Tensor]]

@@ -115,11 +115,10 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
 
     def __init__(self, cfg: Any, return_fc: bool = False) -> None:
         super().__init__()
-        self.cfg = cfg
-        self.return_fc = return_fc
+        self.cfg, self.return_fc = cfg, return_fc
         self.embed_dim = cfg.encoder.embed_dim
-        self.quant_noise = cfg.quant_noise.pq
-        self.quant_noise_block_size = cfg.quant_noise.pq_block_size
+        noise = cfg.quant_noise
+        self.quant_noise, self.quant_noise_block_size = noise.pq, noise.pq_block_size
         self.self_attn = self.build_self_attention(self.embed_dim, cfg)
         export = bool(getattr(cfg, "export", False))
         self.self_attn_layer_norm = LayerNorm(self.embed_dim, export=export)
@@ -135,14 +134,10 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
     def build_self_attention(self, embed_dim: int, cfg: Any) -> Any:
         """The attention module; a hook for subclasses."""
         return MultiheadAttention(
-            embed_dim,
-            cfg.encoder.attention_heads,
-            dropout=cfg.attention_dropout,
-            self_attention=True,
-            q_noise=self.quant_noise,
-            qn_block_size=self.quant_noise_block_size,
+            embed_dim, cfg.encoder.attention_heads, dropout=cfg.attention_dropout, self_attention=True,
+            q_noise=self.quant_noise, qn_block_size=self.quant_noise_block_size,
             xformers_att_config=getattr(cfg.encoder, "xformers_att_config", None),
-        )
+        )  # fmt: skip
 
     def _get_fc_rank(self, remove_num: int) -> List[int]:
         """The ``remove_num`` hidden units of the feed-forward block with the smallest weights."""
@@ -282,48 +277,32 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
     ) -> Any:
         """The attention to the prefix; a hook for subclasses."""
         return MultiheadAttention(
-            embed_dim,
-            cfg.decoder.attention_heads,
-            dropout=cfg.attention_dropout,
-            add_bias_kv=add_bias_kv,
-            add_zero_attn=add_zero_attn,
-            self_attention=not cfg.cross_self_attention,
-            q_noise=self.quant_noise,
+            embed_dim, cfg.decoder.attention_heads, dropout=cfg.attention_dropout, add_bias_kv=add_bias_kv,
+            add_zero_attn=add_zero_attn, self_attention=not cfg.cross_self_attention, q_noise=self.quant_noise,
             qn_block_size=self.quant_noise_block_size,
             xformers_att_config=getattr(cfg.decoder, "xformers_att_config", None),
-        )
+        )  # fmt: skip
 
     def build_encoder_attention(self, embed_dim: int, cfg: Any) -> Any:
         """The attention to the encoder; a hook for subclasses."""
         return MultiheadAttention(
-            embed_dim,
-            cfg.decoder.attention_heads,
-            kdim=cfg.encoder.embed_dim,
-            vdim=cfg.encoder.embed_dim,
-            dropout=cfg.attention_dropout,
-            encoder_decoder_attention=True,
-            q_noise=self.quant_noise,
+            embed_dim, cfg.decoder.attention_heads, kdim=cfg.encoder.embed_dim, vdim=cfg.encoder.embed_dim,
+            dropout=cfg.attention_dropout, encoder_decoder_attention=True, q_noise=self.quant_noise,
             qn_block_size=self.quant_noise_block_size,
             xformers_att_config=getattr(cfg.encoder, "xformers_att_config", None),
-        )
+        )  # fmt: skip
 
     def prepare_for_onnx_export_(self) -> None:
         """Return the state of the self-attention from ``forward`` as well."""
         self.onnx_trace = True
 
     def forward(
-        self,
-        x: Tensor,
-        encoder_out: Optional[Tensor] = None,
-        encoder_padding_mask: Optional[Tensor] = None,
+        self, x: Tensor, encoder_out: Optional[Tensor] = None, encoder_padding_mask: Optional[Tensor] = None,
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
-        prev_self_attn_state: Optional[List[Tensor]] = None,
-        prev_attn_state: Optional[List[Tensor]] = None,
-        self_attn_mask: Optional[Tensor] = None,
-        self_attn_padding_mask: Optional[Tensor] = None,
-        need_attn: bool = False,
-        need_head_weights: bool = False,
-    ) -> Tuple[Tensor, Optional[Tensor], Optional[List[Tensor]]]:
+        prev_self_attn_state: Optional[List[Tensor]] = None, prev_attn_state: Optional[List[Tensor]] = None,
+        self_attn_mask: Optional[Tensor] = None, self_attn_padding_mask: Optional[Tensor] = None,
+        need_attn: bool = False, need_head_weights: bool = False,
+    ) -> Tuple[Tensor, Optional[Tensor], Optional[List[Tensor]]]:  # fmt: skip
         """Run the layer.
 
         Args:
@@ -352,14 +331,9 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             x, encoder_out, encoder_padding_mask, incremental_state, self_attn_mask, self_attn_padding_mask
         )
         x, attn = self.self_attn(
-            query=x,
-            key=y,
-            value=y,
-            key_padding_mask=self_attn_padding_mask,
-            incremental_state=incremental_state,
-            need_weights=False,
-            attn_mask=self_attn_mask,
-        )
+            query=x, key=y, value=y, key_padding_mask=self_attn_padding_mask,
+            incremental_state=incremental_state, need_weights=False, attn_mask=self_attn_mask,
+        )  # fmt: skip
         x = turn(x, turned)
         if self.c_attn is not None:
             x = (x.unflatten(2, (self.nh, self.head_dim)) * self.c_attn.unsqueeze(1)).flatten(2)
@@ -431,15 +405,11 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             assert incremental_state is not None
             self.encoder_attn._set_input_buffer(incremental_state, _as_buffer(prev_attn_state))
         x, attn = self.encoder_attn(
-            query=turn(x, turned),
-            key=encoder_out,
-            value=encoder_out,
-            key_padding_mask=encoder_padding_mask,
-            incremental_state=incremental_state,
-            static_kv=True,
+            query=turn(x, turned), key=encoder_out, value=encoder_out, key_padding_mask=encoder_padding_mask,
+            incremental_state=incremental_state, static_kv=True,
             need_weights=need_attn or (not self.training and self.need_attn),
             need_head_weights=need_head_weights,
-        )
+        )  # fmt: skip
         x = self._drop_and_connect(turn(x, turned), residual)
         if not self.normalize_before:
             x = self.encoder_attn_layer_norm(x)

@@ -32,14 +32,12 @@ def init_bert_params(module: nn.Module) -> None:
         # Drawn on the CPU, so that all devices (and shards of a parameter) begin alike.
         data.copy_(data.cpu().normal_(mean=0.0, std=_STD).to(data.device))
 
-    if isinstance(module, nn.Linear):
+    if isinstance(module, (nn.Linear, nn.Embedding)):
         normal_(module.weight.data)
-        if module.bias is not None:
-            module.bias.data.zero_()
-    if isinstance(module, nn.Embedding):
-        normal_(module.weight.data)
-        if module.padding_idx is not None:
-            module.weight.data[module.padding_idx].zero_()
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        module.weight.data[module.padding_idx] = 0
     if isinstance(module, MultiheadAttention):
         for projection in (module.q_proj, module.k_proj, module.v_proj):
             normal_(projection.weight.data)
@@ -67,45 +65,23 @@ class TransformerSentenceEncoder(nn.Module):
     """
 
     def __init__(
-        self,
-        padding_idx: int,
-        vocab_size: int,
-        num_encoder_layers: int = 6,
-        embedding_dim: int = 768,
-        ffn_embedding_dim: int = 3072,
-        num_attention_heads: int = 8,
-        dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        activation_dropout: float = 0.1,
-        layerdrop: float = 0.0,
-        max_seq_len: int = 256,
-        num_segments: int = 2,
-        use_position_embeddings: bool = True,
-        offset_positions_by_padding: bool = True,
-        encoder_normalize_before: bool = False,
-        apply_bert_init: bool = False,
-        activation_fn: str = "relu",
-        learned_pos_embedding: bool = True,
-        embed_scale: Optional[float] = None,
-        freeze_embeddings: bool = False,
-        n_trans_layers_to_freeze: int = 0,
-        export: bool = False,
-        traceable: bool = False,
-        q_noise: float = 0.0,
-        qn_block_size: int = 8,
-    ) -> None:
+        self, padding_idx: int, vocab_size: int, num_encoder_layers: int = 6, embedding_dim: int = 768,
+        ffn_embedding_dim: int = 3072, num_attention_heads: int = 8, dropout: float = 0.1,
+        attention_dropout: float = 0.1, activation_dropout: float = 0.1, layerdrop: float = 0.0,
+        max_seq_len: int = 256, num_segments: int = 2, use_position_embeddings: bool = True,
+        offset_positions_by_padding: bool = True, encoder_normalize_before: bool = False,
+        apply_bert_init: bool = False, activation_fn: str = "relu", learned_pos_embedding: bool = True,
+        embed_scale: Optional[float] = None, freeze_embeddings: bool = False, n_trans_layers_to_freeze: int = 0,
+        export: bool = False, traceable: bool = False, q_noise: float = 0.0, qn_block_size: int = 8,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.padding_idx = padding_idx
         self.vocab_size = vocab_size
         self.dropout_module = FairseqDropout(dropout, module_name=self.__class__.__name__)
-        self.layerdrop = layerdrop
-        self.max_seq_len = max_seq_len
-        self.embedding_dim = embedding_dim
-        self.num_segments = num_segments
+        self.layerdrop, self.traceable, self.apply_bert_init = layerdrop, traceable, apply_bert_init
+        self.max_seq_len, self.embedding_dim, self.num_segments = max_seq_len, embedding_dim, num_segments
         self.use_position_embeddings = use_position_embeddings
-        self.apply_bert_init = apply_bert_init
         self.learned_pos_embedding = learned_pos_embedding
-        self.traceable = traceable
         self.embed_scale = embed_scale
 
         self.embed_tokens = self.build_embedding(vocab_size, embedding_dim, padding_idx)
@@ -133,7 +109,7 @@ class TransformerSentenceEncoder(nn.Module):
                 embedding_dim=embedding_dim,
                 ffn_embedding_dim=ffn_embedding_dim,
                 num_attention_heads=num_attention_heads,
-                dropout=self.dropout_module.p,
+                dropout=dropout,
                 attention_dropout=attention_dropout,
                 activation_dropout=activation_dropout,
                 activation_fn=activation_fn,
@@ -170,27 +146,17 @@ class TransformerSentenceEncoder(nn.Module):
     ) -> nn.Module:
         """One layer; a hook for subclasses."""
         return TransformerSentenceEncoderLayer(
-            embedding_dim=embedding_dim,
-            ffn_embedding_dim=ffn_embedding_dim,
-            num_attention_heads=num_attention_heads,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-            activation_fn=activation_fn,
-            export=export,
-            q_noise=q_noise,
+            embedding_dim=embedding_dim, ffn_embedding_dim=ffn_embedding_dim,
+            num_attention_heads=num_attention_heads, dropout=dropout, attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout, activation_fn=activation_fn, export=export, q_noise=q_noise,
             qn_block_size=qn_block_size,
-        )
+        )  # fmt: skip
 
     def forward(
-        self,
-        tokens: Tensor,
-        segment_labels: Optional[Tensor] = None,
-        last_state_only: bool = False,
-        positions: Optional[Tensor] = None,
-        token_embeddings: Optional[Tensor] = None,
+        self, tokens: Tensor, segment_labels: Optional[Tensor] = None, last_state_only: bool = False,
+        positions: Optional[Tensor] = None, token_embeddings: Optional[Tensor] = None,
         attn_mask: Optional[Tensor] = None,
-    ) -> Tuple[Union[Tensor, List[Tensor]], Tensor]:
+    ) -> Tuple[Union[Tensor, List[Tensor]], Tensor]:  # fmt: skip
         """Encode a batch.
 
         Args:
@@ -231,12 +197,11 @@ class TransformerSentenceEncoder(nn.Module):
         token_embeddings: Optional[Tensor],
     ) -> Tensor:
         x = self.embed_tokens(tokens) if token_embeddings is None else token_embeddings
-        if self.embed_scale is not None:
-            x = x * self.embed_scale
+        x = x if self.embed_scale is None else x * self.embed_scale
+        if segment_labels is not None and self.segment_embeddings is not None:
+            x = x + self.segment_embeddings(segment_labels)
         if self.embed_positions is not None:
             x = x + self.embed_positions(tokens, positions=positions)
-        if self.segment_embeddings is not None and segment_labels is not None:
-            x = x + self.segment_embeddings(segment_labels)
         if self.quant_noise is not None:
             x = self.quant_noise(x)
         if self.emb_layer_norm is not None:

@@ -31,27 +31,17 @@ class TransformerSentenceEncoderLayer(nn.Module):
     """
 
     def __init__(
-        self,
-        embedding_dim: int = 768,
-        ffn_embedding_dim: int = 3072,
-        num_attention_heads: int = 8,
-        dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        activation_dropout: float = 0.1,
-        activation_fn: str = "relu",
-        export: bool = False,
-        q_noise: float = 0.0,
-        qn_block_size: int = 8,
+        self, embedding_dim: int = 768, ffn_embedding_dim: int = 3072, num_attention_heads: int = 8,
+        dropout: float = 0.1, attention_dropout: float = 0.1, activation_dropout: float = 0.1,
+        activation_fn: str = "relu", export: bool = False, q_noise: float = 0.0, qn_block_size: int = 8,
         init_fn: Optional[Callable[[], None]] = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         if init_fn is not None:
             init_fn()
-        self.embedding_dim = embedding_dim
-        self.num_attention_heads = num_attention_heads
+        self.embedding_dim, self.num_attention_heads = embedding_dim, num_attention_heads
+        self.q_noise, self.qn_block_size = q_noise, qn_block_size
         self.attention_dropout = attention_dropout
-        self.q_noise = q_noise
-        self.qn_block_size = qn_block_size
         self.dropout_module = FairseqDropout(dropout, module_name=self.__class__.__name__)
         self.activation_dropout_module = FairseqDropout(activation_dropout, module_name=self.__class__.__name__)
         self.activation_fn = utils.get_activation_fn(activation_fn)
@@ -108,13 +98,9 @@ class TransformerSentenceEncoderLayer(nn.Module):
             ``(x, attn)``: ``(T, B, C)`` and ``None``.
         """
         attended, attn = self.self_attn(
-            query=x,
-            key=x,
-            value=x,
-            key_padding_mask=self_attn_padding_mask,
-            need_weights=False,
+            query=x, key=x, value=x, key_padding_mask=self_attn_padding_mask, need_weights=False,
             attn_mask=self_attn_mask,
-        )
+        )  # fmt: skip
         x = self.self_attn_layer_norm(x + self.dropout_module(attended))
         hidden = self.activation_dropout_module(self.activation_fn(self.fc1(x)))
         x = self.final_layer_norm(x + self.dropout_module(self.fc2(hidden)))

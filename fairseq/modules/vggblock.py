@@ -57,7 +57,7 @@ class VGGBlock(nn.Module):
     ) -> None:
         super().__init__()
         if not input_dim:
-            raise AssertionError("Need input_dim for LayerNorm and infer_conv_output_dim")
+            raise AssertionError("VGGBlock needs input_dim, the width of its input")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.conv_kernel_size = _pair(conv_kernel_size)

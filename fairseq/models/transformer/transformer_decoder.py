@@ -50,16 +50,13 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         self.register_buffer("version", torch.tensor([3.0]))
         self._future_mask = torch.empty(0)
         self.dropout_module = FairseqDropout(cfg.dropout, module_name=module_name_fordropout(self.__class__.__name__))
-        self.decoder_layerdrop = cfg.decoder.layerdrop
-        self.share_input_output_embed = cfg.share_decoder_input_output_embed
-
-        input_embed_dim = embed_tokens.embedding_dim
-        embed_dim = cfg.decoder.embed_dim
-        self.embed_dim = embed_dim
-        self.output_embed_dim = cfg.decoder.output_dim
-        self.padding_idx = embed_tokens.padding_idx
-        self.max_target_positions = cfg.max_target_positions
         self.embed_tokens = embed_tokens
+        self.padding_idx = embed_tokens.padding_idx
+        self.share_input_output_embed = cfg.share_decoder_input_output_embed
+        self.max_target_positions = cfg.max_target_positions
+        self.decoder_layerdrop = cfg.decoder.layerdrop
+        input_embed_dim, self.output_embed_dim = embed_tokens.embedding_dim, cfg.decoder.output_dim
+        self.embed_dim = embed_dim = cfg.decoder.embed_dim
         self.embed_scale = embedding_scale(cfg, embed_dim)
         self.quant_noise = None
         if not cfg.adaptive_input and cfg.quant_noise.pq > 0:
@@ -83,14 +80,11 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
 
         has_final_norm = cfg.decoder.normalize_before and not cfg.no_decoder_final_norm
         self.layer_norm = LayerNorm(embed_dim, export=export) if has_final_norm else None
-        self.project_out_dim = (
-            Linear(embed_dim, self.output_embed_dim, bias=False)
-            if embed_dim != self.output_embed_dim and not cfg.tie_adaptive_weights
-            else None
-        )
-        self.adaptive_softmax = None
-        self.output_projection = output_projection
-        if self.output_projection is None:
+        # Tied adaptive softmax projects by itself.
+        narrows = self.output_embed_dim != embed_dim and not cfg.tie_adaptive_weights
+        self.project_out_dim = Linear(embed_dim, self.output_embed_dim, bias=False) if narrows else None
+        self.adaptive_softmax, self.output_projection = None, output_projection
+        if output_projection is None:
             self.build_output_projection(cfg, dictionary, embed_tokens)
 
     def build_output_projection(self, cfg: Any, dictionary: Any, embed_tokens: Any) -> None:
@@ -193,14 +187,9 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         alignment_heads: Optional[int],
     ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
         """From embeddings ``(B, T, C)`` to features; ``is_padding`` is ``(B, T)``."""
-        if alignment_layer is None:
-            alignment_layer = self.num_layers - 1
-        enc: Optional[Tensor] = None
-        padding_mask: Optional[Tensor] = None
-        if encoder_out is not None and len(encoder_out["encoder_out"]) > 0:
-            enc = encoder_out["encoder_out"][0]
-        if encoder_out is not None and len(encoder_out["encoder_padding_mask"]) > 0:
-            padding_mask = encoder_out["encoder_padding_mask"][0]
+        aligned = self.num_layers - 1 if alignment_layer is None else alignment_layer
+        enc = _first(encoder_out, "encoder_out")
+        padding_mask = _first(encoder_out, "encoder_padding_mask")
 
         x = x.transpose(0, 1)
         # Batches of sentence pairs nearly always have padding, so only the others are looked at.
@@ -222,17 +211,13 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
                 incremental_state,
                 self_attn_mask=self_attn_mask,
                 self_attn_padding_mask=self_attn_padding_mask,
-                need_attn=bool(idx == alignment_layer),
-                need_head_weights=bool(idx == alignment_layer),
+                need_attn=bool(idx == aligned),
+                need_head_weights=bool(idx == aligned),
             )
             inner_states.append(x)
-            if layer_attn is not None and idx == alignment_layer:
-                attn = layer_attn.float().to(x)
-        if attn is not None:
-            if alignment_heads is not None:
-                attn = attn[:alignment_heads]
-            attn = attn.mean(dim=0)
-
+            if idx == aligned and layer_attn is not None:
+                heads = layer_attn if alignment_heads is None else layer_attn[:alignment_heads]
+                attn = heads.float().mean(dim=0).to(x)
         if self.layer_norm is not None:
             turned = is_batch_first(x)
             x = turn(self.layer_norm(turn(x, turned)), turned)
@@ -247,26 +232,20 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
     ) -> Tuple[Tensor, Tensor]:
         """Embed tokens ``(B, T)``; with a state only the last ones. Returns ``(B, T, C)`` and the tokens embedded."""
-        positions: Optional[Tensor] = None
-        if self.embed_positions is not None:
-            # The whole prefix says at which position the last token is.
-            positions = self.embed_positions(prev_output_tokens, incremental_state=incremental_state)
-        if incremental_state is not None:
-            prev_output_tokens = prev_output_tokens[:, -1:]
-            if positions is not None:
-                positions = positions[:, -1:]
         # Embedding bags and character embedders want to view their input.
-        prev_output_tokens = prev_output_tokens.contiguous()
-        x = self.embed_scale * self.embed_tokens(prev_output_tokens)
+        tokens = (prev_output_tokens if incremental_state is None else prev_output_tokens[:, -1:]).contiguous()
+        x = self.embed_scale * self.embed_tokens(tokens)
         if self.quant_noise is not None:
             x = self.quant_noise(x)
         if self.project_in_dim is not None:
             x = self.project_in_dim(x)
-        if positions is not None:
-            x = x + positions
+        if self.embed_positions is not None:
+            # The whole prefix says at which position the last token is.
+            positions = self.embed_positions(prev_output_tokens, incremental_state=incremental_state)
+            x = x + (positions if incremental_state is None else positions[:, -1:])
         if self.layernorm_embedding is not None:
             x = self.layernorm_embedding(x)
-        return self.dropout_module(x), prev_output_tokens
+        return self.dropout_module(x), tokens
 
     def output_layer(self, features: Tensor) -> Tensor:  # type: ignore[override]
         """Project features to the vocabulary; with adaptive softmax, the criterion does that and they stay."""
@@ -306,6 +285,13 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
             self.normalize = False
             state_dict[f"{name}.version"] = torch.tensor([1.0])
         return state_dict
+
+
+def _first(encoder_out: Optional[Dict[str, List[Tensor]]], name: str) -> Optional[Tensor]:
+    """The one tensor in an entry of an encoder output, if there is any."""
+    if encoder_out is None or len(encoder_out[name]) == 0:
+        return None
+    return encoder_out[name][0]
 
 
 class TransformerDecoder(TransformerDecoderBase):

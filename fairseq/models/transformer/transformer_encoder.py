@@ -43,13 +43,11 @@ class TransformerEncoderBase(FairseqEncoder):
         super().__init__(dictionary)
         self.register_buffer("version", torch.tensor([3.0]))
         self.dropout_module = FairseqDropout(cfg.dropout, module_name=module_name_fordropout(self.__class__.__name__))
+        self.embed_tokens = embed_tokens
+        self.padding_idx, embed_dim = embed_tokens.padding_idx, embed_tokens.embedding_dim
+        self.max_source_positions = cfg.max_source_positions
         self.encoder_layerdrop = cfg.encoder.layerdrop
         self.return_fc = return_fc
-
-        embed_dim = embed_tokens.embedding_dim
-        self.padding_idx = embed_tokens.padding_idx
-        self.max_source_positions = cfg.max_source_positions
-        self.embed_tokens = embed_tokens
         self.embed_scale = embedding_scale(cfg, embed_dim)
         self.embed_positions = (
             PositionalEmbedding(cfg.max_source_positions, embed_dim, self.padding_idx, learned=cfg.encoder.learned_pos)
@@ -82,25 +80,18 @@ class TransformerEncoderBase(FairseqEncoder):
         Returns:
             ``(x, embedding)``, both ``(B, S, C)``: with positions, norm and dropout, and the scaled embedding alone.
         """
-        if token_embedding is None:
-            token_embedding = self.embed_tokens(src_tokens)
-        x = embed = self.embed_scale * token_embedding
-        if self.embed_positions is not None:
-            x = embed + self.embed_positions(src_tokens)
+        looked_up = self.embed_tokens(src_tokens) if token_embedding is None else token_embedding
+        embed = self.embed_scale * looked_up
+        x = embed if self.embed_positions is None else embed + self.embed_positions(src_tokens)
         if self.layernorm_embedding is not None:
             x = self.layernorm_embedding(x)
-        x = self.dropout_module(x)
-        if self.quant_noise is not None:
-            x = self.quant_noise(x)
-        return x, embed
+        dropped = self.dropout_module(x)
+        return (dropped if self.quant_noise is None else self.quant_noise(dropped)), embed
 
     def forward(  # type: ignore[override]
-        self,
-        src_tokens: Tensor,
-        src_lengths: Optional[Tensor] = None,
-        return_all_hiddens: bool = False,
+        self, src_tokens: Tensor, src_lengths: Optional[Tensor] = None, return_all_hiddens: bool = False,
         token_embeddings: Optional[Tensor] = None,
-    ) -> Dict[str, List[Tensor]]:
+    ) -> Dict[str, List[Tensor]]:  # fmt: skip
         """Encode a batch.
 
         Args:

@@ -14,12 +14,12 @@ def parse_config_yaml(yaml_data: Dict[str, Any]) -> Dict[str, Any]:
     """
     options: Dict[str, Any] = {
         "n_centroids": {
-            "Linear": ["in_features", {"*": 256}],
             "Embedding": ["embedding_dim", {"*": 256}],
+            "Linear": ["in_features", {"*": 256}],
         },
         "block_sizes": {
-            "Linear": ["fuzzy_name", {"fc": 8, "attn": 4, "emb": 4}],
             "Embedding": ["fuzzy_name", {"emb": 8}],
+            "Linear": ["fuzzy_name", {"fc": 8, "attn": 4, "emb": 4}],
         },
         "layers_to_quantize": [
             "decoder\\.layers\\.\\d+\\.fc[12]",

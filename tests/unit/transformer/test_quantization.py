@@ -67,7 +67,7 @@ def test_a_product_quantised_model_trains_its_centroids(build: Any, batch: dict)
         verbose=False,
     )
     assert names == [f"decoder.layers.{layer}.fc{n}" for layer in (0, 1) for n in (1, 2)]
-    assert "After quantizing 4 layers" in repr(tracker)
+    assert "4 layers quantised" in repr(tracker)
     model(**batch)[0].sum().backward()
     fc1 = model.decoder.layers[0].fc1
     assert fc1.weight.shape == (24, 16)

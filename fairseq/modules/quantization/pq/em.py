@@ -43,11 +43,8 @@ class EM:
         max_tentatives: int = 30,
         verbose: bool = True,
     ) -> None:
-        self.W = W
-        self.n_centroids = n_centroids
-        self.n_iter = n_iter
-        self.eps = eps
-        self.max_tentatives = max_tentatives
+        self.W, self.n_centroids = W, n_centroids
+        self.n_iter, self.max_tentatives, self.eps = n_iter, max_tentatives, eps
         self.verbose = verbose
         self.centroids = torch.empty(0)
         self.assignments = torch.empty(0, dtype=torch.long)

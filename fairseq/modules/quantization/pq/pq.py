@@ -39,14 +39,16 @@ class PQ(EM):
             self.out_features, self.in_features = weight.size()
             if self.in_features % self.block_size != 0:
                 raise AssertionError(
-                    f"Linear: n_blocks must be a multiple of in_features: {self.in_features} and {self.block_size}"
+                    f"{self.in_features} input features cannot be cut into blocks of {self.block_size}"
                 )
             parts = weight.reshape(self.out_features, -1, self.block_size)
             return parts.permute(2, 1, 0).flatten(1, 2)
         if weight.dim() == 4:
             self.out_channels, self.in_channels, self.k_h, self.k_w = weight.size()
             if (self.in_channels * self.k_h * self.k_w) % self.block_size != 0:
-                raise AssertionError("Conv2d: n_blocks must be a multiple of in_channels * k_h * k_w")
+                raise AssertionError(
+                    f"a kernel of {weight[0].numel()} weights cannot be cut into blocks of {self.block_size}"
+                )
             parts = weight.reshape(self.out_channels, -1, self.block_size)
             return parts.permute(2, 1, 0).flatten(1, 2)
         raise NotImplementedError(f"product quantisation of a weight with {weight.dim()} dimensions")

@@ -156,10 +156,9 @@ class SizeTracker:
     def __repr__(self) -> str:
         size = self.size_index + self.size_centroids + self.size_non_quantized
         return (
-            f"Non-compressed model size: {self.size_non_compressed_model:.2f} MB. After quantizing "
-            f"{self.n_quantized_layers} layers, size (indexing + centroids + other): {self.size_index:.2f} MB + "
-            f"{self.size_centroids:.2f} MB + {self.size_non_quantized:.2f} MB = {size:.2f} MB, compression ratio: "
-            f"{self.size_non_compressed_model / max(size, 1e-9):.2f}x"
+            f"{self.n_quantized_layers} layers quantised: {self.size_non_compressed_model:.2f} MB became {size:.2f} MB "
+            f"(indices {self.size_index:.2f}, centroids {self.size_centroids:.2f}, the rest "
+            f"{self.size_non_quantized:.2f}), {self.size_non_compressed_model / max(size, 1e-9):.2f} times smaller"
         )
 
 

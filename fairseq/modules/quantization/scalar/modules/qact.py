@@ -27,12 +27,9 @@ class ActivationQuantizer:
         method: str = "histogram",
         clamp_threshold: float = 5,
     ) -> None:
-        self.module = module
-        self.p = p
-        self.update_step = update_step
-        self.counter = 0
-        self.bits = bits
-        self.method = method
+        self.module, self.p = module, p
+        self.bits, self.method = bits, method
+        self.update_step, self.counter = update_step, 0
         self.clamp_threshold = clamp_threshold
         self.scale: Any = None
         self.zero_point: Any = None

@@ -38,18 +38,9 @@ class IntConv2d(_ConvNd):
         update_step: int = 1000,
     ) -> None:
         super().__init__(
-            in_channels,
-            out_channels,
-            _pair(kernel_size),
-            _pair(stride),
-            _pair(padding),
-            _pair(dilation),
-            False,
-            _pair(0),
-            groups,
-            bias,
-            padding_mode,
-        )
+            in_channels, out_channels, _pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation),
+            False, _pair(0), groups, bias, padding_mode,
+        )  # fmt: skip
         self.p = p
         self.bits = bits
         self.method = method

@@ -44,11 +44,8 @@ class IntEmbedding(nn.Module):
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
-        self.p = p
-        self.bits = bits
-        self.method = method
-        self.update_step = update_step
-        self.counter = 0
+        self.p, self.bits, self.method = p, bits, method
+        self.update_step, self.counter = update_step, 0
         self.scale: Any = None
         self.zero_point: Any = None
         if _weight is None:
@@ -56,7 +53,7 @@ class IntEmbedding(nn.Module):
             self.reset_parameters()
         else:
             if list(_weight.shape) != [num_embeddings, embedding_dim]:
-                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
+                raise AssertionError(f"_weight is {tuple(_weight.shape)}, not {num_embeddings} x {embedding_dim}")
             self.weight = nn.Parameter(_weight)
 
     def reset_parameters(self) -> None:
