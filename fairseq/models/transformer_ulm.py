@@ -108,7 +108,7 @@ class TransformerUnitLanguageModel(FairseqLanguageModel):
 
         if mask_prob <= 0:
             return inp, torch.zeros_like(inp, dtype=torch.bool)
-        drawn = compute_mask_indices(tuple(inp.shape), None, mask_prob, mask_leng, str(mask_type))
+        drawn = compute_mask_indices((inp.size(0), inp.size(1)), None, mask_prob, mask_leng, str(mask_type))
         mask = torch.from_numpy(drawn).to(inp.device)
         return inp.masked_fill(mask, mask_val), mask
 
@@ -188,7 +188,7 @@ class MultiStreamTransformerDecoder(TransformerDecoder):
         args: Any,
         dictionary: Any,
         embed_tokens: Any,
-        embed_other_list: List[Optional[nn.Module]],
+        embed_other_list: List[Any],
         no_encoder_attn: bool,
         channel_sizes: List[int],
     ) -> None:

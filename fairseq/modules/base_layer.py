@@ -38,7 +38,7 @@ class BaseLayer(nn.Module):
         rank, self.num_workers = _world()
         centroids = torch.empty(self.num_workers, args.decoder_embed_dim)
         nn.init.orthogonal_(centroids, gain=0.1)
-        self.register_parameter("expert_centroids", nn.Parameter(centroids))
+        self.expert_centroids = nn.Parameter(centroids)
         self.expert_network = nn.Sequential(*[BaseSublayer(args) for _ in range(args.base_sublayers)])
         self.expert_id = rank
         self.shuffle = args.base_shuffle

@@ -24,7 +24,11 @@ class Codebook(nn.Module):
         self.centroids = nn.Parameter(centroids, requires_grad=True)
         self.register_buffer("assignments", assignments)
         self.register_buffer("counts", torch.bincount(assignments, minlength=centroids.size(0)).type_as(centroids))
-        self.centroids.register_hook(lambda grad: grad / self.counts.clamp(min=1).to(grad).unsqueeze(1))
+        self.centroids.register_hook(self._mean_gradient)
+
+    def _mean_gradient(self, grad: Tensor) -> Tensor:
+        counts: Tensor = self.counts  # type: ignore[assignment]
+        return grad / counts.clamp(min=1).to(grad).unsqueeze(1)
 
     def _decode(self, shape: Tuple[int, ...]) -> Tensor:
         return decode(self.centroids, self.assignments, shape)  # type: ignore[arg-type]

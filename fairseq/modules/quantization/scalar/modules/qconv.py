@@ -31,7 +31,7 @@ class IntConv2d(_ConvNd):
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: Any = "zeros",
         p: float = 0,
         bits: int = 8,
         method: str = "histogram",
