@@ -1,5 +1,6 @@
 """The config groups in Hydra's config store, put there when Hydra is used and not before."""
 
+import dataclasses
 import logging
 import sys
 from typing import Any, Dict, Optional, Tuple
@@ -64,7 +65,7 @@ def add_defaults(cfg: Any) -> None:
     OmegaConf.set_struct(cfg, False)
     with open_dict(cfg):
         for section, field in FairseqConfig.__dataclass_fields__.items():
-            if section not in cfg and not section.startswith("_") and isinstance(field.type, type):
+            if section not in cfg and not section.startswith("_") and dataclasses.is_dataclass(field.type):
                 cfg[section] = OmegaConf.create(dataclass_values(field.type))
         for kind in [*_component_kinds(), *REGISTRIES]:
             config_class = _config_class(kind, cfg.get(kind))
