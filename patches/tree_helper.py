@@ -27,6 +27,7 @@ __all__ = [
     "safe_load",
     "strtobool",
     "type_text",
+    "union_text",
 ]
 
 PACKAGE = __name__.rpartition(".")[0] or "fairseq"
@@ -238,6 +239,13 @@ def type_text(annotation):
     if len(names) < len(arguments):
         return "typing.Optional[%s]" % (names[0] if len(names) == 1 else "typing.Union[{}]".format(", ".join(names)))
     return "typing.Union[{}]".format(", ".join(names))
+
+
+def union_text(annotation):
+    """Likewise as Python up to 3.8 wrote it: ``typing.Union[int, NoneType]``."""
+    text = type_text(annotation)
+    head = "typing.Optional["
+    return "typing.Union[%s, NoneType]" % text[len(head) : -1] if text.startswith(head) else text  # noqa: UP031
 
 
 def device():

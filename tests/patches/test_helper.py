@@ -164,3 +164,8 @@ def test_the_small_replacements_do_what_they_replace(helper: Any, tmp_path: Path
     assert helper.load_source("some_module", str(tmp_path / "m.py")).x == 5
     assert helper.resource_filename("json", "decoder.py").endswith(os.path.join("json", "decoder.py"))
     assert helper.fork_context(0) is None
+
+
+def test_types_print_as_they_did_on_python_3_8(helper: Any) -> None:
+    assert helper.union_text(Optional[int]) == "typing.Union[int, NoneType]"
+    assert helper.union_text(List[int]) == "typing.List[int]"
