@@ -73,7 +73,7 @@ def uncompiled(session: nox.Session) -> None:
 def trees(session: nox.Session) -> None:
     """Patch the releases 0.9.0, 0.10.2 and 0.12.2 and train with them. Downloads and compiles: run it by name."""
     session.install("torch>=2.6", "numpy", "cython", "setuptools", "wheel", "libcst>=1.5")
-    session.install("omegaconf", "hydra-core>=1.3", "sacrebleu", "bitarray", "regex", "tqdm", "cffi", "scikit-learn")
+    session.install("omegaconf", "hydra-core>=1.3,<1.4", "sacrebleu", "bitarray", "regex", "tqdm", "cffi", "scikit-learn")
     session.run("python", "scripts/patch_real_trees.py", *session.posargs)
 
 

@@ -41,7 +41,7 @@ PYTHON = (
         "override_dirname is not "
         "allowed: use default_factory",
         "The installed hydra-core is older than 1.3 and does not run on Python 3.11.",
-        'pip install -U "hydra-core>=1.3" "omegaconf>=2.3", and `fairseq-patch apply PATH --only setup-pins '
+        'pip install -U "hydra-core>=1.3,<1.4" "omegaconf>=2.3", and `fairseq-patch apply PATH --only setup-pins '
         "--only hydra-api` "
         "so that the tree asks for them.",
         ("mutable default <class 'hydra.", "for field", "is not allowed"),

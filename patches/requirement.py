@@ -25,6 +25,8 @@ MODERN = {
     "setuptools": "61",
 }
 LATEST = (10**6,)
+# Hydra 1.4 drops the behaviour of 1.1 that fairseq composes its configurations with.
+BELOW = {"hydra-core": "1.4"}
 OPERATORS = ("===", "==", "~=", "<=", ">=", "!=", "<", ">")
 
 
@@ -55,7 +57,9 @@ def mend(text: str) -> str | None:
     ):
         return None
     lead = text[: len(text) - len(text.lstrip())]
-    return f"{lead}{name}>={first}" + (f"; {marker.strip()}" if semicolon else "")
+    bound = BELOW.get(name.lower().replace("_", "-"))
+    ceiling = f",<{bound}" if bound else ""
+    return f"{lead}{name}>={first}{ceiling}" + (f"; {marker.strip()}" if semicolon else "")
 
 
 def _allows(clause: str, first: tuple[int, ...]) -> bool:

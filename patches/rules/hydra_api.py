@@ -38,9 +38,9 @@ class HydraApi(Rename):
         "follow (version_base), and strict went away.",
         since={"hydra": "1.1"},
         fairseq="0.10 to main (dataclass/initialize, dataclass/utils, hydra_train, hub_utils, checkpoint_utils)",
-        change='strict= is dropped, version_base is passed ("1.1" to hydra.main, which then enters its output '
-        "folder as before), "
-        "and names are taken from hydra.",
+        change='strict= is dropped, version_base="1.1" is passed (Hydra composes and changes folders as '
+        "before), and names "
+        "are taken from hydra.",
         matches=[
             ("compose() got an unexpected keyword argument 'strict'",),
             ("the strict flag in the compose api is deprecated",),
@@ -66,7 +66,7 @@ def run(cfg):
 from hydra import initialize, compose
 import hydra
 
-with initialize(config_path="config", version_base="1.3"):
+with initialize(config_path="config", version_base="1.1"):
     cfg = compose("config", overrides=[])
 
 
@@ -77,7 +77,7 @@ def run(cfg):
         more=[
             Example(
                 "from hydra import compose, initialize\n\nwith initialize():\n    compose('c')\n",
-                "from hydra import compose, initialize\n\nwith initialize(version_base=\"1.3\"):\n    compose('c')\n",
+                "from hydra import compose, initialize\n\nwith initialize(version_base=\"1.1\"):\n    compose('c')\n",
             )
         ],
         untouched=[
@@ -93,10 +93,10 @@ def run(cfg):
         takes_base = self.ctx.origin(original.func, *self.WITH_BASE) is not None
         given = argument(original, "version_base", 99) is not None or any(arg.star == "**" for arg in original.args)
         if takes_base and not given:
-            # Programs under hydra.main count on running in their output folder, which ended with 1.1.
-            base = '"1.1"' if self.ctx.origin(original.func, "hydra.main") else '"1.3"'
-            self.hit(original, f"version_base={base} is passed")
-            return with_keyword(updated, "version_base", cst.SimpleString(base))
+            # 1.1 keeps what fairseq counts on: overriding a group that the defaults list lacks (task=translation),
+            # and, under hydra.main, running in the output folder.
+            self.hit(original, 'version_base="1.1" is passed')
+            return with_keyword(updated, "version_base", cst.SimpleString('"1.1"'))
         return updated
 
 

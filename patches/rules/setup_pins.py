@@ -56,7 +56,7 @@ from setuptools import setup
 
 setup(
     install_requires=[
-        "hydra-core>=1.3",
+        "hydra-core>=1.3,<1.4",
         "omegaconf>=2.3",  # see below
         'numpy<1.20.0; python_version<"3.7"',
         "torch",
