@@ -25,13 +25,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ["preprocess", "train", "generate", "interactive", "score", "validate", "eval_lm"]
 COPIES = 10
+QUESTIONS = ["start-up", "preprocess", "train", "generate"]
+Row = tuple[str, str, str]
 
 
 @dataclass
@@ -80,7 +82,7 @@ def alternate(sides: list[Side], repeat: int, measure: Callable[[Side, int], flo
     return {name: statistics.median(rows) for name, rows in values.items()}
 
 
-def start_up(ours: Side, repeat: int) -> list[tuple[str, str, str]]:
+def start_up(ours: Side, repeat: int) -> list[Row]:
     """``--help`` of every tool against ``import torch``."""
     torch = statistics.median(seconds(lambda: ours.run("-c", "import torch")) for _ in range(repeat))
     rows = [("import torch", f"{torch:.2f} s", "")]
@@ -127,7 +129,8 @@ def generate(side: Side, data: Path, checkpoint: Path) -> float:
     output = side.run(
         *["-m", "fairseq_cli.generate", str(data), "--user-dir", str(side.plugin), "--path", str(checkpoint)],
         *["--beam", "5", "--remove-bpe", "--batch-size", "64", "--required-batch-size-multiple", "1"],
-        *["--num-workers", "0", "-s", "de", "-t", "en"],
+        # The peer's own BLEU needs a compiled library that its source distribution cannot build.
+        *["--num-workers", "0", "-s", "de", "-t", "en", "--scoring", "sacrebleu"],
     )
     found = re.search(r"\(([\d.,]+) sentences/s", output)
     if found is None:
@@ -147,38 +150,45 @@ def versions(side: Side) -> str:
     return side.run("-c", program).strip().splitlines()[-1]
 
 
-def measure(args: argparse.Namespace, work: Path) -> list[tuple[str, str, str]]:
-    """All rows of the table."""
+def measure(args: argparse.Namespace, work: Path) -> Iterator[Row]:
+    """The rows of the table, as they are found."""
     ours = Side("this", sys.executable, str(ROOT), ROOT / "plugins" / "tutorial_lstm")
     sides = [ours]
     if args.peer:
         plugin = work / "peer_tutorial_lstm"
         shutil.copytree(ROOT / "benchmarks" / "peer_plugin", plugin)
         sides.append(Side("peer", args.peer, args.peer_path, plugin))
-    rows = [(f"{side.name}: fairseq, Python, torch", versions(side), "") for side in sides]
+    for side in sides:
+        yield f"{side.name}: fairseq, Python, torch", versions(side), ""
     corpus = args.corpus or numbers_corpus(work / "numbers", ours)
-    rows += start_up(ours, args.repeat)
 
-    def compare(title: str, unit: str, values: dict[str, float], faster: Callable[[float, float], float]) -> None:
+    def compare(
+        title: str, unit: str, values: dict[str, float], better: Callable[[float, float], float]
+    ) -> Iterator[Row]:
         for name, value in values.items():
-            ratio = (
-                f"{faster(values['this'], values['peer']):.2f} x peer" if name == "this" and "peer" in values else ""
-            )
-            rows.append((f"{title} ({name})", f"{value:,.1f} {unit}", ratio))
+            both = name == "this" and "peer" in values
+            ratio = f"{better(values['this'], values['peer']):.2f} x peer" if both else ""
+            yield f"{title} ({name})", f"{value:,.1f} {unit}", ratio
 
-    large = enlarge(corpus, work / "large")
-    took = alternate(
-        sides, args.repeat, lambda side, turn: seconds(lambda: preprocess(side, large, work / f"pre-{side.name}"))
-    )
-    compare(f"preprocess, corpus x {COPIES}", "s", took, lambda mine, other: other / mine)
+    if "start-up" in args.only:
+        yield from start_up(ours, args.repeat)
+    if "preprocess" in args.only:
+        large = enlarge(corpus, work / "large")
+        took = alternate(
+            sides, args.repeat, lambda side, turn: seconds(lambda: preprocess(side, large, work / f"pre-{side.name}"))
+        )
+        yield from compare(f"preprocess, corpus x {COPIES}", "s", took, lambda mine, other: other / mine)
     data = work / "data"
     preprocess(ours, corpus, data, "--validpref", str(corpus / "valid"), "--testpref", str(corpus / "test"))
-    speeds = alternate(sides, args.repeat, lambda side, turn: train(side, data, work / f"ck-{side.name}-{turn}"))
-    compare("train, tutorial LSTM", "words/s", speeds, lambda mine, other: mine / other)
-    checkpoint = args.checkpoint or work / "ck-this-0" / "checkpoint_last.pt"
-    speeds = alternate(sides, args.repeat, lambda side, turn: generate(side, data, checkpoint))
-    compare("generate, tutorial LSTM, beam 5", "sentences/s", speeds, lambda mine, other: mine / other)
-    return rows
+    if "train" in args.only:
+        speeds = alternate(sides, args.repeat, lambda side, turn: train(side, data, work / f"ck-{side.name}-{turn}"))
+        yield from compare("train, tutorial LSTM", "words/s", speeds, lambda mine, other: mine / other)
+    if "generate" in args.only:
+        checkpoint = args.checkpoint or work / "ck-this-0" / "checkpoint_last.pt"
+        if not checkpoint.exists():
+            train(ours, data, checkpoint.parent)
+        speeds = alternate(sides, args.repeat, lambda side, turn: generate(side, data, checkpoint))
+        yield from compare("generate, tutorial LSTM, beam 5", "sentences/s", speeds, lambda mine, other: mine / other)
 
 
 def main() -> None:
@@ -189,14 +199,15 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="folder with {train,valid,test}.{de,en} in subwords")
     parser.add_argument("--checkpoint", type=Path, help="weights for generation (default: those trained here)")
     parser.add_argument("--repeat", type=int, default=3, help="runs per figure (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", default=QUESTIONS, choices=QUESTIONS, help="answer these questions only")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fairseq-bench-") as folder:
-        rows = measure(args, Path(folder))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread; medians of {args.repeat}")
-    width = max(len(row[0]) for row in rows)
-    for title, value, ratio in rows:
-        print(f"{title:<{width}}  {value:>22}  {ratio}".rstrip())
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="fairseq-bench-") as folder:
+        for row in measure(args, Path(folder)):
+            rows.append(row)
+            print(f"{row[0]:<42}  {row[1]:>24}  {row[2]}".rstrip(), flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 

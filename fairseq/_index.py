@@ -15,6 +15,8 @@ REGISTRIES: dict[str, dict[str, str | None]] = {
     "optimizer": {"package": "fairseq.optim", "default": None},
     "lr_scheduler": {"package": "fairseq.optim.lr_scheduler", "default": "fixed"},
     "scoring": {"package": "fairseq.scoring", "default": "bleu"},
+    # No entries yet; checkpoints carry its (empty) section all the same.
+    "simul_type": {"package": None, "default": None},
 }
 ENTRIES: dict[str, dict[str, str]] = {'bpe': {'bert': 'fairseq.data.encoders.hf_bert_bpe:BertBPE',
          'byte_bpe': 'fairseq.data.encoders.byte_bpe:ByteBPE',

@@ -102,6 +102,8 @@ def get_parser(desc: str, default_task: str | None = "translation") -> argparse.
     gen_parser_from_dataclass(parser, CommonConfig())
     for name in REGISTRIES:
         choices, default = _registry_names(name)
+        if not choices:
+            continue  # nothing to choose from yet
         parser.add_argument(
             "--" + name.replace("_", "-"),
             default=default,

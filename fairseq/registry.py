@@ -127,14 +127,18 @@ class _Registries(LazyRegistry):
     def __missing__(self, name: str) -> Any:
         if name not in self._targets:
             raise KeyError(name)
-        importlib.import_module(self._targets[name])
+        package = self._targets[name]
+        if package is None:
+            setup_registry("--" + name.replace("_", "-"))
+        else:
+            importlib.import_module(package)
         if not dict.__contains__(self, name):
             # Asked for while its package is half imported.
-            raise KeyError(f"registry {name} is not set up yet: {self._targets[name]} is still being imported")
+            raise KeyError(f"registry {name} is not set up yet: {package} is still being imported")
         return dict.__getitem__(self, name)
 
 
-REGISTRIES = _Registries({name: kind["package"] for name, kind in _index.REGISTRIES.items()})
+REGISTRIES = _Registries({name: kind["package"] for name, kind in _index.REGISTRIES.items()})  # type: ignore[misc]
 
 
 def check_dataclass(dataclass: type | None) -> None:

@@ -181,7 +181,7 @@ class Scorer:
         stat = self.stat
         if stat.predlen == 0:
             return 0.0
-        return min(1.0, math.exp(1 - stat.reflen / stat.predlen))
+        return min(1, math.exp(1 - stat.reflen / stat.predlen))
 
     def result_string(self, order: int = ORDER) -> str:
         """``BLEU4 = 12.34, 50.0/20.0/9.0/4.0 (BP=1.000, ratio=1.050, syslen=63, reflen=60)``."""
