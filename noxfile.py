@@ -72,8 +72,8 @@ def uncompiled(session: nox.Session) -> None:
 @nox.session(python=["3.12", "3.13"])
 def trees(session: nox.Session) -> None:
     """Patch the releases 0.9.0, 0.10.2 and 0.12.2 and train with them. Downloads and compiles: run it by name."""
-    session.install("torch>=2.6", "numpy", "cython", "setuptools", "wheel", "libcst>=1.5")
-    session.install("omegaconf", "hydra-core>=1.3,<1.4", "sacrebleu", "bitarray", "regex", "tqdm", "cffi", "scikit-learn")
+    session.install("torch>=2.6", "numpy", "cython", "setuptools", "wheel", "scikit-learn", "libcst>=1.5")
+    session.install("omegaconf", "hydra-core>=1.3,<1.4", "sacrebleu", "bitarray", "regex", "tqdm", "cffi")
     session.run("python", "scripts/patch_real_trees.py", *session.posargs)
 
 
