@@ -103,7 +103,9 @@ def get_parser(desc: str, default_task: str | None = "translation") -> argparse.
     for name in REGISTRIES:
         choices, default = _registry_names(name)
         if not choices:
-            continue  # nothing to choose from yet
+            # Nothing to choose from yet; programs that look for the option find it unset.
+            parser.set_defaults(**{name: None})
+            continue
         parser.add_argument(
             "--" + name.replace("_", "-"),
             default=default,
@@ -400,9 +402,9 @@ def _add_chosen_options(parser: argparse.ArgumentParser, chosen: Namespace, help
 def _add_model_options(parser: argparse.ArgumentParser, arch: str | None) -> None:
     from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 
-    if arch in ARCH_MODEL_REGISTRY:
+    if arch is not None and arch in ARCH_MODEL_REGISTRY:
         model = ARCH_MODEL_REGISTRY[arch]
-    elif arch in MODEL_REGISTRY:
+    elif arch is not None and arch in MODEL_REGISTRY:
         model = MODEL_REGISTRY[arch]
     elif arch is not None and arch == parser.get_default("arch"):
         return  # an evaluation tool's default, for a model that is not there: nothing to add

@@ -185,6 +185,9 @@ class TransformerModel(TransformerModelBase):
                 setattr(args, f"{side}_layers", len(kept))
         if args.share_all_embeddings:
             args.share_decoder_input_output_embed = True
+        else:
+            # Saved with the model's options since sharding came; readers of checkpoints expect it there.
+            args.min_params_to_wrap = getattr(args, "min_params_to_wrap", TransformerConfig().min_params_to_wrap)
         model = super().build_model(TransformerConfig.from_namespace(args), task)
         model.args = args
         return model
