@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import pkgutil
-import pprint
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +33,7 @@ PACKAGES = {
 }
 # Modules outside those packages that register something too.
 EXTRA_PACKAGES = ("fairseq.benchmark",)
+WIDTH = 120
 
 
 def where(obj: Any) -> str:
@@ -83,9 +84,6 @@ def collect() -> str:
         target = getattr(function, "index_target", None) or where(function)
         archs[arch] = (models.ARCH_MODEL_NAME_REGISTRY[arch], target)
 
-    def table(name: str, kind: str, value: Any) -> str:
-        return f"{name}: {kind} = {pprint.pformat(value, width=118, sort_dicts=True)}\n"
-
     source = TARGET.read_text(encoding="utf-8")
     head = source[: source.index("ENTRIES: dict")]
     return (
@@ -94,6 +92,28 @@ def collect() -> str:
         + table("DATACLASSES", "dict[str, dict[str, str]]", dataclasses)
         + table("ARCHS", "dict[str, tuple[str, str]]", archs)
     )
+
+
+def table(name: str, kind: str, value: dict[str, Any]) -> str:
+    """One table as source, laid out as the formatter would."""
+    source = lines(f"{name}: {kind} = ", value)
+    return "".join(f"{line}  # noqa: E501\n" if len(line) > WIDTH else f"{line}\n" for line in source)
+
+
+def lines(start: str, value: Any, indent: str = "", end: str = "") -> list[str]:
+    """Source lines of a dictionary or tuple of strings; ``start`` comes before it, ``end`` after."""
+    if isinstance(value, str):
+        return [f"{indent}{start}{json.dumps(value)}{end}"]
+    if isinstance(value, tuple):
+        flat = f"{indent}{start}({', '.join(json.dumps(item) for item in value)}){end}"
+        if len(flat) <= WIDTH:
+            return [flat]
+        inner = [line for item in value for line in lines("", item, indent + "    ", ",")]
+        return [f"{indent}{start}(", *inner, f"{indent}){end}"]
+    if not value:
+        return [f"{indent}{start}{{}}{end}"]
+    inner = [line for key in sorted(value) for line in lines(f"{json.dumps(key)}: ", value[key], indent + "    ", ",")]
+    return [f"{indent}{start}{{", *inner, f"{indent}}}{end}"]
 
 
 def tables(kind: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -51,7 +51,8 @@ class StrEnum(Enum, metaclass=StrEnumMeta):
 
 def ChoiceEnum(choices: List[str]) -> Any:
     """An enum class (named ``Choices``) with one member per string, for fields that take one of a list."""
-    return StrEnum("Choices", {choice: choice for choice in choices}, module=__name__)
+    functional: Any = StrEnum  # the type checker follows the functional form with literal members only
+    return functional("Choices", {choice: choice for choice in choices}, module=__name__)
 
 
 LOG_FORMAT_CHOICES = ChoiceEnum(["json", "none", "simple", "tqdm"])

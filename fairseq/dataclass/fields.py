@@ -7,7 +7,7 @@ import dataclasses
 import enum
 import types
 import typing
-from functools import lru_cache
+from functools import cache
 from typing import Any, Callable, Dict, List, Optional
 
 __all__ = [
@@ -55,13 +55,17 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@lru_cache(maxsize=None)
 def field_types(config: type) -> Dict[str, Any]:
     """The types of a config class's fields, by name.
 
     A module that postpones annotations (``from __future__ import annotations``) leaves text in ``field.type``; such
     text is resolved here if everything it mentions can be found from the class's module.
     """
+    return _field_types(config)
+
+
+@cache
+def _field_types(config: type) -> Dict[str, Any]:
     declared = {field.name: field.type for field in dataclasses.fields(config)}
     if any(isinstance(kind, str) for kind in declared.values()):
         try:

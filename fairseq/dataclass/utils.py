@@ -186,6 +186,8 @@ def _component(kind: str, args: Namespace) -> Any:
     from fairseq import models, tasks
     from fairseq.registry import REGISTRIES
 
+    name: Any
+    registered: Any
     if kind == "model":
         name = getattr(args, "arch", None)
         registered = models.ARCH_MODEL_NAME_REGISTRY.get(name, name)
@@ -393,7 +395,8 @@ def overwrite_args_by_name(cfg: "DictConfig", overrides: Dict[str, Any]) -> None
     from fairseq.registry import REGISTRIES
 
     with open_dict(cfg):
-        for key in list(cfg.keys()):
+        keys: List[Any] = list(cfg.keys())
+        for key in keys:
             if OmegaConf.is_missing(cfg, key):
                 section = None
             else:

@@ -142,7 +142,7 @@ def build_model(cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
     """
     from fairseq.dataclass.utils import merge_with_parent
 
-    name = getattr(cfg, "_name", None) or getattr(cfg, "arch", None)
+    name: Any = getattr(cfg, "_name", None) or getattr(cfg, "arch", None)
     if not name and len(cfg) == 1:
         # A config with the model's name as its single key: {"transformer_lm": {...}}.
         name = next(iter(cfg))

@@ -20,6 +20,8 @@ class RotaryPositionalEmbedding(nn.Module):
         precision: kept for interface compatibility; tables are computed in float32.
     """
 
+    inv_freq: Tensor
+
     def __init__(self, dim: int, base: float = 10000, precision: torch.dtype = torch.half) -> None:
         super().__init__()
         inv_freq = 1.0 / (base ** (torch.arange(0, dim, 2).float() / dim))

@@ -41,7 +41,7 @@ def setup_task(cfg: Any, **kwargs: Any) -> Any:
     """
     from fairseq.dataclass.utils import merge_with_parent
 
-    name = getattr(cfg, "task", None)
+    name: Any = getattr(cfg, "task", None)
     if isinstance(name, str):
         if name in TASK_DATACLASS_REGISTRY:
             cfg = TASK_DATACLASS_REGISTRY[name].from_namespace(cfg)

@@ -60,7 +60,7 @@ def box_of(module: str) -> tuple[int, str]:
     for row, boxes in enumerate(ROWS):
         for box in boxes:
             stem = box.removesuffix(".*")
-            exact = module == stem or (module.startswith(stem + ".") and not (box == "models"))
+            exact = module == stem or (module.startswith(stem + ".") and box != "models")
             if exact and (box != "models.*" or module != "models") and (best is None or len(stem) > best[0]):
                 best = (len(stem), row, stem if box != "models.*" else module.split(".")[1])
     assert best is not None, f"fairseq.{module} is in no row: add it to the table"

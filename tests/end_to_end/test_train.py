@@ -114,7 +114,23 @@ def test_the_log_tells_the_story_in_the_known_order(data, tmp_path, caplog):
         assert any(message.startswith(line) for message in messages), line
     inner = [json.loads(r.getMessage()) for r in caplog.records if r.name == "train_inner"]
     assert [row["num_updates"] for row in inner] == [str(n + 1) for n in range(len(inner))]
-    assert list(inner[-1]) == (["epoch", "update", "loss", "ppl", "wps", "ups", "wpb", "bsz", "num_updates", "lr", "gnorm", "train_wall", "wall"])  # noqa: E501
+    assert list(inner[-1]) == (
+        [
+            "epoch",
+            "update",
+            "loss",
+            "ppl",
+            "wps",
+            "ups",
+            "wpb",
+            "bsz",
+            "num_updates",
+            "lr",
+            "gnorm",
+            "train_wall",
+            "wall",
+        ]
+    )
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,7 @@ class Encoder:
         errors: what to do with bytes that are not UTF-8 when decoding, as for ``bytes.decode``.
     """
 
-    def __init__(
-        self, encoder: dict[str, int], bpe_merges: Iterable[tuple[str, ...]], errors: str = "replace"
-    ) -> None:
+    def __init__(self, encoder: dict[str, int], bpe_merges: Iterable[tuple[str, ...]], errors: str = "replace") -> None:
         self.encoder = encoder
         self.decoder = {number: piece for piece, number in encoder.items()}
         self.errors = errors

@@ -73,9 +73,7 @@ class HuffmanCodeBuilder:
         both.symbols = self.symbols + c.symbols
         return both
 
-    def build_code(
-        self, bos: str = "<s>", pad: str = "<pad>", eos: str = "</s>", unk: str = "<unk>"
-    ) -> HuffmanCoder:
+    def build_code(self, bos: str = "<s>", pad: str = "<pad>", eos: str = "</s>", unk: str = "<unk>") -> HuffmanCoder:
         """Make the code. Special symbols that were not counted are in it as if they had occurred once."""
         for special in (bos, pad, eos, unk):
             if special not in self.symbols:

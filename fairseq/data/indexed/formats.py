@@ -124,8 +124,7 @@ def header(buffer: Any, path: str, magic: bytes, layout: str) -> tuple[Any, ...]
     start = bytes(buffer[: len(magic)])
     if not magic.startswith(start):
         raise AssertionError(
-            "Index file doesn't match expected format. Make sure that --dataset-impl is configured properly. "
-            f"({path})"
+            f"Index file doesn't match expected format. Make sure that --dataset-impl is configured properly. ({path})"
         )
     if len(buffer) < len(magic) + struct.calcsize(layout):
         damaged(path, f"{len(buffer)} bytes are too few for its header")

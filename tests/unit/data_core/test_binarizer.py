@@ -118,9 +118,7 @@ def test_a_full_disk_names_the_file_and_nothing_stays(dictionary, text, tmp_path
 
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(OSError, match=r"No space left on device: '.*d\..*bin'"):
-        FileBinarizer.multiprocess_dataset(
-            text, "mmap", VocabularyDatasetBinarizer(dictionary), str(tmp_path / "d"), 9
-        )
+        FileBinarizer.multiprocess_dataset(text, "mmap", VocabularyDatasetBinarizer(dictionary), str(tmp_path / "d"), 9)
     assert set(contents(tmp_path)) == {"text"}
 
 

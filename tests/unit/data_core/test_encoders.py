@@ -168,9 +168,7 @@ def test_byte_level_files_of_ones_own(tmp_path, gpt2_files):
     pytest.importorskip("tokenizers")
     ours = encoders.build_bpe(Namespace(bpe="gpt2", **gpt2_files))
     theirs = encoders.build_bpe(
-        Namespace(
-            bpe="hf_byte_bpe", bpe_vocab=gpt2_files["gpt2_encoder_json"], bpe_merges=gpt2_files["gpt2_vocab_bpe"]
-        )
+        Namespace(bpe="hf_byte_bpe", bpe_vocab=gpt2_files["gpt2_encoder_json"], bpe_merges=gpt2_files["gpt2_vocab_bpe"])
     )
     for text in ("low lower lowlow", "é w\n\n x's 12.5"):
         assert theirs.encode(text) == ours.encode(text)
