@@ -101,7 +101,6 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
             from fairseq.sequence_generator.int8 import quantize_linear
 
             quantize_linear(model)
-    torch.set_grad_enabled(False)
 
 
 def move_to_device(sample: Any, cfg: Any, use_cuda: bool) -> Any:
