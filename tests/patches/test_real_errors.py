@@ -111,6 +111,15 @@ a, b = module(torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=Tru
     Warning,
     "non-full backward hook",
 )
+case(
+    "torch-encoder-fastpath",
+    "import torch\nb, w = torch.zeros(4), torch.zeros(4, 4)\npadding = torch.tensor([[False, True]])\n"
+    "with torch.no_grad():\n    y = torch._transformer_encoder_layer_fwd(\n"
+    "        torch.ones(1, 2, 4), 4, 2, torch.zeros(12, 4), torch.zeros(12), w, b, False, False, 1e-5,\n"
+    "        b, b, b, b, w, b, w, b, padding)\nassert y.shape == (1, 2, 4)\n",
+    RuntimeError,
+    "Mask Type",
+)
 case("torch-meshgrid-indexing", "import torch\ntorch.set_warn_always(True)\n"
                                 "x, y = torch.meshgrid(torch.arange(2), torch.arange(3))\n",
      UserWarning, "indexing")  # fmt: skip
