@@ -27,6 +27,10 @@ UNSAFE_ENV = "FAIRSEQ_UNSAFE_LOAD"
 _REAL = {
     "argparse.Namespace": "options of runs before 0.10 and of components without a dataclass",
     "builtins.frozenset": "sets of names in task states",
+    # torch knows these three by itself since 2.5
+    "builtins.set": "sets of names in task states",
+    "builtins.complex": "numbers kept by plugins",
+    "builtins.bytearray": "texts kept by plugins",
     "builtins.slice": "ranges kept by plugins",
     "builtins.range": "ranges kept by plugins",
     "fairseq.data.dictionary.Dictionary": "task_state of audio tasks",

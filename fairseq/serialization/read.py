@@ -46,7 +46,7 @@ def _allowing(objects: Iterable[Any]) -> Iterator[None]:
     """
     serialization = torch.serialization
     with _list_of_the_process:
-        before = serialization.get_safe_globals()
+        before = list(serialization.get_safe_globals())  # torch 2.4 hands out its list itself, which grows
         serialization.add_safe_globals(list(objects))
         try:
             yield
