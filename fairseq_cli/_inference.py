@@ -81,8 +81,6 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
     Raises:
         ValueError: ``quantize`` together with CUDA or another precision, or an unknown kind.
     """
-    import torch
-
     if quantize not in (None, "int8"):
         raise ValueError(f"--quantize {quantize}: expected int8")
     if quantize and (use_cuda or cfg.common.fp16 or cfg.common.bf16):
