@@ -23,10 +23,11 @@ def hydra_main(cfg: Any) -> float:
     Returns:
         The best value of ``checkpoint.best_checkpoint_metric``, which sweepers minimise or maximise.
     """
-    return _run(cfg)
+    return _hydra_main(cfg)
 
 
-def _run(cfg: Any) -> float:
+def _hydra_main(cfg: Any, **_: Any) -> float:
+    """As ``hydra_main``; the name that programs call which bring a config of their own."""
     from fairseq import checkpoint_utils, utils
     from fairseq.dataclass.initialize import add_defaults
     from fairseq.distributed import utils as distributed_utils

@@ -138,9 +138,7 @@ def gen_parser_from_dataclass(
             settings.pop("default", None)
         names = _option_names(dataclass_instance, name, with_prefix)
         if not names[0].startswith("-"):
-            settings.pop("required", None)
-            if settings.get("default") is not None:
-                settings.setdefault("nargs", "?")
+            settings.pop("required", None)  # argparse requires positionals anyway
         try:
             parser.add_argument(*names, **settings)
         except argparse.ArgumentError:
