@@ -473,3 +473,15 @@ def get_args(data: Any, task: str = "translation", arch: str = "transformer", **
     for name, value in overrides.items():
         setattr(args, name, value)
     return args
+
+
+# Converters of option values live in fairseq.utils, which needs torch; plugins look for them here.
+CONVERTERS = ("csv_str_list", "eval_bool", "eval_str_dict", "eval_str_list")
+
+
+def __getattr__(name: str) -> Any:
+    if name in CONVERTERS:
+        from fairseq import utils
+
+        return getattr(utils, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
