@@ -13,6 +13,7 @@ __all__ = [
     "buffer_settings",
     "distribute",
     "fsdp",
+    "fsdp_runs_on",
     "fused_adamw",
     "grad_scaler",
     "is_sharded",
@@ -100,6 +101,11 @@ def fsdp() -> tuple[Any, Any, Any]:
             fully_shard,
         )
     return fully_shard, MixedPrecisionPolicy, CPUOffloadPolicy
+
+
+def fsdp_runs_on(kind: str) -> bool:
+    """Whether ``fully_shard`` works on a device type; the CPU needs streams with events, which 2.6 still lacks."""
+    return kind != "cpu" or hasattr(torch.cpu.Stream, "record_event")
 
 
 def distribute(tensor: Tensor, mesh: Any, placements: Any) -> Any:

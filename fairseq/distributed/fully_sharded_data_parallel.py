@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fairseq.compat.torch import distribute
+from fairseq.compat.torch import distribute, fsdp_runs_on
 from fairseq.compat.torch import fsdp as find_fsdp
 from fairseq.distributed import groups
 
@@ -117,6 +117,11 @@ def _mesh(process_group: Any) -> Any:
 
     group = groups.get_data_parallel_group() if process_group is None else process_group
     kind = groups.device_of(group).type
+    if not fsdp_runs_on(kind):
+        raise RuntimeError(
+            f"--ddp-backend fully_sharded on {kind} needs a newer PyTorch than {torch.__version__}; "
+            "choose another --ddp-backend"
+        )
     if group is None or groups.get_world_size(group) == groups.get_global_world_size():
         return init_device_mesh(kind, (groups.get_global_world_size(),))
     return DeviceMesh.from_group(group, kind)

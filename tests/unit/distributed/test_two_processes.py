@@ -7,8 +7,12 @@ import pytest
 import torch
 import two_workers
 
+from fairseq.compat.torch import fsdp_runs_on
 from fairseq.distributed import utils as dist_utils
 from fairseq.optim.adam import Adam
+
+needs_sharding = pytest.mark.skipif(not fsdp_runs_on("cpu"), reason="sharding on the CPU needs a newer PyTorch")
+SHARDED = [pytest.param(kind, marks=needs_sharding) for kind in ("sharded", "reloaded")]
 
 
 def config(world_size=2):
@@ -73,7 +77,7 @@ def one_process():
     return [value.flatten().tolist() for value in model.state_dict().values()]
 
 
-@pytest.mark.parametrize("kind", ["legacy", "sharded", "reloaded"])
+@pytest.mark.parametrize("kind", ["legacy", *SHARDED])
 def test_two_workers_train_like_one_with_both_halves(results, kind):
     expected = one_process()
     for rank in (0, 1):
@@ -82,10 +86,17 @@ def test_two_workers_train_like_one_with_both_halves(results, kind):
             torch.testing.assert_close(torch.tensor(got), torch.tensor(want), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.skipif(fsdp_runs_on("cpu"), reason="sharding on the CPU works here")
+def test_sharding_on_the_cpu_is_refused_where_torch_cannot(results):
+    assert "needs a newer PyTorch" in results["gradients0"]["refused"]
+
+
+@needs_sharding
 def test_a_sharded_model_saves_whole_tensors_under_plain_names(results):
     assert results["gradients0"]["keys"] == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
+@needs_sharding
 def test_optimizer_states_of_sharded_parameters_are_saved_whole_and_spread_again(results):
     for rank in (0, 1):
         assert results[f"gradients{rank}"]["resumed"] == [True, [[10, 6], [10], [4, 10], [4]]]
@@ -105,6 +116,7 @@ def test_workers_of_block_updates_differ_between_their_meetings(results):
     assert equal == [True, True, False, True]
 
 
+@needs_sharding
 def test_sharded_gradients_are_clipped_by_their_common_norm(results):
     assert results["gradients0"]["norm"] > 0.5
     assert results["gradients0"]["norm"] == pytest.approx(results["gradients1"]["norm"])

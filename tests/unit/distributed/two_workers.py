@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from fairseq.compat.torch import fsdp_runs_on
 from fairseq.distributed import utils as dist_utils
 
 
@@ -80,6 +81,22 @@ def gradients(cfg, folder):
     legacy = ModuleProxyWrapper(LegacyDistributedDataParallel(model, group, buffer_size=50))
     train(legacy, legacy.parameters(), rank)
     result["legacy"] = [value.flatten().tolist() for value in legacy.state_dict().values()]
+    result["zero"] = optimizer_state_in_parts(rank, group)
+    result["blocks"] = blocks(rank)
+    if fsdp_runs_on("cpu"):
+        result.update(sharding(rank, group))
+    else:
+        try:
+            FullyShardedDataParallel(tiny_model(), group)
+        except RuntimeError as error:
+            result["refused"] = str(error)
+    write(folder, f"gradients{rank}", result)
+
+
+def sharding(rank, group):
+    from fairseq.distributed import FullyShardedDataParallel
+
+    result = {}
     sharded = FullyShardedDataParallel(tiny_model(), group)
     optimizer = train(sharded, sharded.parameters(), rank)
     whole = sharded.state_dict()
@@ -90,9 +107,7 @@ def gradients(cfg, folder):
     result["keys"] = list(whole)
     result["resumed"] = resumed_equally(sharded, optimizer, other, rank)
     result["norm"] = float(norm_of(sharded, rank))
-    result["zero"] = optimizer_state_in_parts(rank, group)
-    result["blocks"] = blocks(rank)
-    write(folder, f"gradients{rank}", result)
+    return result
 
 
 def resumed_equally(model, optimizer, copy, rank):
