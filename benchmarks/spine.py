@@ -146,8 +146,11 @@ def numbers_corpus(folder: Path, ours: Side) -> Path:
 
 def versions(side: Side) -> str:
     """What a side runs on."""
-    program = "import sys, torch, numpy, fairseq; print(fairseq.__version__, sys.version.split()[0], torch.__version__)"
-    return side.run("-c", program).strip().splitlines()[-1]
+    program = (
+        "import sys, torch, fairseq; print('versions', fairseq.__version__, sys.version.split()[0], torch.__version__)"
+    )
+    # Some packages log while they are imported.
+    return next(line for line in side.run("-c", program).splitlines() if line.startswith("versions ")).partition(" ")[2]
 
 
 def measure(args: argparse.Namespace, work: Path) -> Iterator[Row]:
