@@ -11,11 +11,18 @@ from torch import Tensor
 
 from fairseq import optim
 from fairseq.compat.torch import grad_scaler
+from fairseq.dataclass.configs import CommonConfig
 from fairseq.optim.fp16_optimizer import _Delegating
 
 __all__ = ["AMPOptimizer"]
 
 logger = logging.getLogger(__name__)
+
+
+def _first_scale(common: Any) -> float:
+    """``--amp-init-scale``; scripts that leave it alone may have set ``--fp16-init-scale``, which upstream reads."""
+    scale = getattr(common, "amp_init_scale", None)
+    return common.fp16_init_scale if scale in (None, CommonConfig().amp_init_scale) else scale
 
 
 class AMPOptimizer(_Delegating):
@@ -30,7 +37,7 @@ class AMPOptimizer(_Delegating):
     def __init__(self, cfg: Any, params: Iterable[Tensor], fp32_optimizer: Any, **kwargs: Any) -> None:
         super().__init__(cfg.optimizer)
         self.fp32_optimizer = self._inner = fp32_optimizer
-        settings: dict[str, Any] = {"init_scale": cfg.common.fp16_init_scale}
+        settings: dict[str, Any] = {"init_scale": _first_scale(cfg.common)}
         window = getattr(cfg.common, "amp_scale_window", None)
         if window is not None:
             settings["growth_interval"] = window

@@ -18,6 +18,12 @@ from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRSchedule
 
 
+@pytest.mark.parametrize(("common", "scale"), [({"amp_init_scale": 4}, 4.0), ({"fp16_init_scale": 8}, 8.0)])
+def test_amp_starts_at_the_scale_that_was_given(common: dict[str, int], scale: float) -> None:
+    p = torch.nn.Parameter(torch.zeros(2))
+    assert optim.AMPOptimizer.build_optimizer(configuration(**common), [p]).scaler.get_scale() == scale
+
+
 def configuration(**common: Any) -> Any:
     adam = FairseqAdamConfig(_name="adam", lr=[0.1], adam_betas="(0.9, 0.98)", tpu=False)
     settings = {
