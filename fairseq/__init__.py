@@ -1,12 +1,15 @@
 """fairseq, the living fork: a sequence-modelling toolkit for today's Python and PyTorch.
 
-Importing this package imports nothing else. Every submodule (``fairseq.models``, ``fairseq.data.dictionary``, ...) is
-loaded when it is first asked for, by ``import`` or by attribute access.
+Importing this package imports next to nothing. Every submodule (``fairseq.models``, ``fairseq.data.dictionary``, and
+so on) is loaded when it is first asked for, by ``import`` or by attribute access.
 """
 
 from fairseq._lazy import attach
+from fairseq.compat.hydra_store import fill_when_hydra_is_imported
 from fairseq.version import __version__
 
 __all__ = ["__version__"]
 
 __getattr__, __dir__ = attach(__name__)
+
+fill_when_hydra_is_imported()

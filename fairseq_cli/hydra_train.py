@@ -87,16 +87,15 @@ def cli_main() -> None:
     """Hand the command line to Hydra, which composes the config (one or several) and calls ``hydra_main``."""
     from argparse import Namespace
 
-    import hydra
-
     from fairseq import utils
+    from fairseq.compat.hydra_version import run_with_hydra
     from fairseq.dataclass.initialize import hydra_init
 
     utils.import_user_module(Namespace(user_dir=user_dir_from(sys.argv[1:])))
     name = config_name_from(sys.argv[1:])
     # The file in the user's folder gives values; ours under the same name gives fields and types.
     hydra_init(name)
-    hydra.main(config_path=CONFIG_FOLDER, config_name="config", version_base="1.1")(hydra_main)()
+    run_with_hydra(hydra_main, CONFIG_FOLDER, "config")
 
 
 def console_main() -> None:

@@ -45,14 +45,13 @@ def validate(cfg: Any) -> None:
 
 def cli_main() -> None:
     """Hand the command line to Hydra, which composes the config and calls ``hydra_main``."""
-    import hydra
-
     from fairseq import utils
+    from fairseq.compat.hydra_version import run_with_hydra
     from fairseq.dataclass.initialize import hydra_init
 
     utils.import_user_module(Namespace(user_dir=user_dir_from(sys.argv[1:])))
     hydra_init(config_name_from(sys.argv[1:]))
-    hydra.main(config_path=CONFIG_FOLDER, config_name="config", version_base="1.1")(hydra_main)()
+    run_with_hydra(hydra_main, CONFIG_FOLDER, "config")
 
 
 def console_main() -> None:

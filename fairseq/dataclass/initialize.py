@@ -1,18 +1,15 @@
-"""The config groups in Hydra's config store, put there when Hydra is used and not before."""
+"""Components' config classes for Hydra, and sections of a config that Hydra composed without them."""
 
 import dataclasses
-import logging
 import sys
 from typing import Any, Dict, Optional, Tuple
 
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.convert import dataclass_values
 
-__all__ = ["add_defaults", "hydra_init", "store_node"]
+__all__ = ["add_defaults", "hand_over", "hydra_init", "store_node"]
 
-logger = logging.getLogger(__name__)
-
-# group/name -> config class, in order of registration; handed over by hydra_init.
+# group/name -> config class, in order of registration; handed over when Hydra is there.
 _NODES: Dict[Tuple[str, str], type] = {}
 
 
@@ -23,36 +20,31 @@ def store_node(group: str, name: str, dataclass: type) -> None:
         _store(group, name, dataclass)
 
 
-def _store(group: Optional[str], name: str, node: Any) -> None:
+def _store(group: Optional[str], name: str, config: Any) -> None:
     from hydra.core.config_store import ConfigStore
 
-    if isinstance(node, type):
-        node = node()
-        if group is not None:
-            node._name = name
-    ConfigStore.instance().store(name=name, group=group, node=node, provider="fairseq")
+    from fairseq.dataclass.config_store import fill, node_of
+
+    fill()
+    level = ConfigStore.instance().repo
+    if group is not None:
+        level = level.setdefault(group, {})
+    level[f"{name}.yaml"] = node_of(group, name, config)
+
+
+def hand_over() -> None:
+    """Give Hydra's store the classes that registered before Hydra was there."""
+    for (group, name), dataclass in _NODES.items():
+        _store(group, name, dataclass)
 
 
 def hydra_init(cfg_name: str = "config") -> None:
-    """Fill Hydra's config store: the whole config, each of its sections, and every component's config class."""
-    from fairseq import models, tasks
-    from fairseq.registry import REGISTRIES
+    """See that Hydra's store has the sections and every component's config class, and the whole config as a name.
 
+    Args:
+        cfg_name: the name of the whole config, besides ``config``.
+    """
     _store(None, cfg_name, FairseqConfig)
-    for section in FairseqConfig.__dataclass_fields__:
-        value = getattr(FairseqConfig(), section)
-        try:
-            _store(None, section, value)
-        except BaseException:
-            logger.error("section %s could not be stored: %r", section, value)
-            raise
-    tables = {"model": models.MODEL_DATACLASS_REGISTRY, "task": tasks.TASK_DATACLASS_REGISTRY}
-    tables.update({name: REGISTRIES[name]["dataclass_registry"] for name in REGISTRIES})
-    for group, table in tables.items():
-        for name in table:
-            _store(group, name, table[name])
-    for (group, name), dataclass in _NODES.items():
-        _store(group, name, dataclass)
 
 
 def add_defaults(cfg: Any) -> None:
