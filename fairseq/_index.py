@@ -38,6 +38,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "label_smoothed_cross_entropy_with_alignment": "fairseq.criterions.label_smoothed_cross_entropy_with_alignment:LabelSmoothedCrossEntropyCriterionWithAlignment",  # noqa: E501
         "label_smoothed_cross_entropy_with_rdrop": "fairseq.criterions.label_smoothed_cross_entropy_with_rdrop:RdropLabelSmoothedCrossEntropyCriterion",  # noqa: E501
         "model": "fairseq.criterions.model_criterion:ModelCriterion",
+        "speech_unit_lm_criterion": "fairseq.criterions.speech_ulm_criterion:SpeechUnitLmCriterion",
     },
     "lr_scheduler": {
         "cosine": "fairseq.optim.lr_scheduler.cosine_lr_scheduler:CosineLRSchedule",
@@ -116,6 +117,7 @@ DATACLASSES: dict[str, dict[str, str]] = {
         "label_smoothed_cross_entropy_with_alignment": "fairseq.criterions.label_smoothed_cross_entropy_with_alignment:LabelSmoothedCrossEntropyCriterionWithAlignmentConfig",  # noqa: E501
         "label_smoothed_cross_entropy_with_rdrop": "fairseq.criterions.label_smoothed_cross_entropy_with_rdrop:RdropLabelSmoothedCrossEntropyCriterionConfig",  # noqa: E501
         "model": "fairseq.criterions.model_criterion:ModelCriterionConfig",
+        "speech_unit_lm_criterion": "fairseq.criterions.speech_ulm_criterion:SpeechUnitLmCriterionConfig",
     },
     "lr_scheduler": {
         "cosine": "fairseq.optim.lr_scheduler.cosine_lr_scheduler:CosineLRScheduleConfig",
