@@ -18,8 +18,10 @@ from fairseq.criterions.speech_ulm_criterion import (
 from fairseq.data.dictionary import Dictionary
 from fairseq.models.transformer_ulm import SpeechUnitLanguageModelConfig, TransformerUnitLanguageModel
 
-SIZES = {"decoder_layers": 1, "decoder_embed_dim": 16, "decoder_input_dim": 16, "decoder_output_dim": 16,
-         "decoder_ffn_embed_dim": 16, "decoder_attention_heads": 2, "dropout": 0.0, "max_target_positions": 16}  # fmt: skip
+SIZES = {
+    "decoder_layers": 1, "decoder_embed_dim": 16, "decoder_input_dim": 16, "decoder_output_dim": 16,
+    "decoder_ffn_embed_dim": 16, "decoder_attention_heads": 2, "dropout": 0.0, "max_target_positions": 16,
+}  # fmt: skip
 
 
 def words(count: int) -> Dictionary:
