@@ -190,7 +190,7 @@ class FConvDecoder(FairseqIncrementalDecoder):
             unused: a language model is called with ``src_lengths``.
 
         Returns:
-            ``(logits (batch, tgt_len, vocab), attention averaged over layers (batch, tgt_len, src_len) or None)``.
+            ``(logits (batch, tgt_len, vocab), attention averaged over all layers (batch, tgt_len, src_len) or None)``.
             Attention is given in evaluation only. With an adaptive softmax the first item holds features.
         """
         keys_values, padding_mask = None, None
@@ -222,7 +222,8 @@ class FConvDecoder(FairseqIncrementalDecoder):
             x = self.fc3(self.dropout_module(self.fc2(x)))
         average = None
         if not self.training and self.need_attn and all_weights:
-            average = torch.stack(all_weights).mean(dim=0)
+            # Over all layers: those without attention count as zeros.
+            average = torch.stack(all_weights).sum(dim=0) / len(self.attention)
         return x, average
 
     def _embed(self, prev_output_tokens: Tensor, incremental_state: Any) -> Tensor:

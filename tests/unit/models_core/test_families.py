@@ -246,6 +246,12 @@ def test_fast_generation_changes_no_number_of_fconv(beam: int | None) -> None:
     torch.testing.assert_close(last_step(), before)
 
 
+def test_layers_without_attention_count_as_zeros_in_the_average() -> None:
+    model = build("fconv", **{**FCONV, "decoder_attention": "[True, False]"}).eval()
+    _, attention = model(SOURCE, LENGTHS, TARGET)
+    torch.testing.assert_close(attention.sum(-1), torch.full((2, 3), 0.5))
+
+
 def test_fconv_takes_over_weights_from_before_version_two() -> None:
     model = build("fconv", **FCONV)
     state = model.state_dict()
