@@ -1,11 +1,34 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Compiled batching; ``_batching_numpy`` is the twin with identical results, and says what each function does."""
 
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 import numpy as np
 
-KERNEL_VERSION = 1
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define FETCH_SOON(address) __builtin_prefetch(address, 1)
+    #else
+    #define FETCH_SOON(address) ((void)(address))
+    #endif
+    """
+    void FETCH_SOON(const void *address) noexcept nogil
+
+# The head of what a NumPy bit generator's capsule points to; NumPy documents it for C code.
+ctypedef uint64_t (*draw_64)(void *state) noexcept nogil
+ctypedef uint32_t (*draw_32)(void *state) noexcept nogil
+ctypedef struct Generator:
+    void *state
+    draw_64 next_64
+    draw_32 next_32
+
+KERNEL_VERSION = 2
+
+# How far ahead memory is asked for: enough to hide its latency, little enough to stay in the first cache.
+cdef enum:
+    AHEAD = 64
 
 ctypedef fused integer:
     uint16_t
@@ -101,7 +124,7 @@ def fixed_shape_ends(const int64_t[::1] sizes, const int64_t[:, ::1] shapes):
 
 
 def _counting_order(
-    const position[::1] order, const integer[::1] keys, int64_t top, bint is_permutation, int64_t[::1] out
+    const position[::1] order, const integer[::1] keys, int64_t top, bint is_permutation, position[::1] out
 ):
     cdef Py_ssize_t i, total = order.shape[0]
     cdef int64_t slot, running = 0, here
@@ -116,6 +139,8 @@ def _counting_order(
             place[i] = running
             running += here
         for i in range(total):
+            if i + AHEAD < total:
+                FETCH_SOON(&keys[order[i + AHEAD]])
             here = <int64_t>keys[order[i]]
             slot = place[here]
             out[slot] = order[i]
@@ -124,3 +149,56 @@ def _counting_order(
 
 def counting_order(order, keys, top, is_permutation, out):
     _counting_order(order, keys, top, is_permutation, out)
+
+
+cdef void _shuffle(position[::1] values, Generator *source) noexcept nogil:
+    cdef Py_ssize_t last = values.shape[0] - 1, k, count
+    cdef uint32_t mask = 0, drawn
+    cdef position kept
+    cdef uint32_t partner[AHEAD]
+    while mask < <uint32_t>last:
+        mask = mask << 1 | 1
+    while last > 0:
+        # Draw a few partners at once, so that their memory is on its way when they are swapped.
+        count = AHEAD if last > AHEAD else last
+        for k in range(count):
+            while mask >> 1 >= <uint32_t>(last - k):
+                mask >>= 1
+            drawn = source.next_32(source.state) & mask
+            while drawn > <uint32_t>(last - k):
+                drawn = source.next_32(source.state) & mask
+            partner[k] = drawn
+            FETCH_SOON(&values[drawn])
+        for k in range(count):
+            kept = values[last - k]
+            values[last - k] = values[partner[k]]
+            values[partner[k]] = kept
+        last -= count
+
+
+def _shuffle_array(position[::1] values, capsule):
+    cdef Generator *source = <Generator *>PyCapsule_GetPointer(capsule, "BitGenerator")
+    with nogil:
+        _shuffle(values, source)
+
+
+def shuffle(values):
+    generator = np.random.get_bit_generator()
+    with generator.lock:
+        _shuffle_array(values, generator.capsule)
+
+
+def _take_larger(const position[::1] indices, const integer[::1] values, integer[::1] out):
+    cdef Py_ssize_t i, total = indices.shape[0]
+    cdef integer value
+    with nogil:
+        for i in range(total):
+            if i + AHEAD < total:
+                FETCH_SOON(&values[indices[i + AHEAD]])
+            value = values[indices[i]]
+            if value > out[i]:
+                out[i] = value
+
+
+def take_larger(indices, values, out):
+    _take_larger(indices, values, out)

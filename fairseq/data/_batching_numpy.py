@@ -8,10 +8,10 @@ operations over a window of sentences.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KERNEL_VERSION", "batch_ends", "counting_order", "fixed_shape_ends"]
+__all__ = ["KERNEL_VERSION", "batch_ends", "counting_order", "fixed_shape_ends", "shuffle", "take_larger"]
 
 # Raised with every change of a signature or a result: a compiled module of another version is not used.
-KERNEL_VERSION = 1
+KERNEL_VERSION = 2
 
 FIRST_WINDOW = 64
 
@@ -88,7 +88,7 @@ def fixed_shape_ends(sizes: NDArray[np.int64], shapes: NDArray[np.int64]) -> NDA
 
 
 def counting_order(
-    order: NDArray[np.integer], keys: NDArray[np.integer], top: int, is_permutation: bool, out: NDArray[np.int64]
+    order: NDArray[np.integer], keys: NDArray[np.integer], top: int, is_permutation: bool, out: NDArray[np.integer]
 ) -> None:
     """``out`` becomes ``order`` sorted by ``keys[order]``, stably.
 
@@ -97,7 +97,7 @@ def counting_order(
         keys: whole numbers in ``[0, top]``.
         top: see ``keys``.
         is_permutation: ``order`` holds every position of ``keys`` once.
-        out: ``(n,)``.
+        out: ``(n,)``, of the type of ``order``.
     """
     # Keys of 8 and 16 bits are sorted by radix in numpy, in linear time.
     for narrow in (np.uint8, np.uint16, np.uint32):
@@ -105,3 +105,23 @@ def counting_order(
             keys = keys.astype(narrow, copy=False)
             break
     out[:] = order[np.argsort(keys[order], kind="stable")]
+
+
+def shuffle(values: NDArray[np.integer]) -> None:
+    """Shuffle in place with NumPy's global generator, exactly as ``numpy.random.shuffle`` does.
+
+    Args:
+        values: int32 or int64, contiguous, fewer than 2**32.
+    """
+    np.random.shuffle(values)
+
+
+def take_larger(indices: NDArray[np.integer], values: NDArray[np.integer], out: NDArray[np.integer]) -> None:
+    """``out`` becomes the larger of itself and ``values[indices]``.
+
+    Args:
+        indices: positions in ``values``, ``(n,)``; the caller has checked that they are within it.
+        values: whole numbers.
+        out: ``(n,)``, of the type of ``values``.
+    """
+    np.maximum(out, values[indices], out=out)

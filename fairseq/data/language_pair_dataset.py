@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq.data import data_utils
-from fairseq.data.data_utils_fast import stable_order
+from fairseq.data.data_utils_fast import shuffle, stable_order
 from fairseq.data.fairseq_dataset import FairseqDataset
 from fairseq.data.size_limits import take_sizes
 
@@ -304,7 +304,7 @@ class LanguagePairDataset(FairseqDataset):
         """Lengths of source and target, 0 without a target."""
         return (int(self.src_sizes[index]), 0 if self.tgt_sizes is None else int(self.tgt_sizes[index]))
 
-    def ordered_indices(self) -> NDArray[np.int64]:
+    def ordered_indices(self) -> NDArray[np.integer]:
         """By source length, then by target length, ties at random (``shuffle``) or as stored.
 
         With buckets: by padded length, ties at random or as stored.
@@ -313,7 +313,7 @@ class LanguagePairDataset(FairseqDataset):
         narrow = np.int32 if len(self) < 2**31 else np.int64
         order: NDArray[Any] = np.arange(len(self), dtype=narrow)
         if self.shuffle:
-            np.random.shuffle(order)
+            shuffle(order)
         if self.buckets is not None:
             return stable_order(order, self.bucketed_num_tokens, is_permutation=True)
         return stable_order(order, self.tgt_sizes, self.src_sizes, is_permutation=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq.data import data_utils
-from fairseq.data.data_utils_fast import stable_order
+from fairseq.data.data_utils_fast import shuffle, stable_order
 from fairseq.data.fairseq_dataset import FairseqDataset
 from fairseq.data.size_limits import take_sizes
 
@@ -157,12 +157,14 @@ class MonolingualDataset(FairseqDataset):
     def size(self, index: int) -> int:
         return int(self.sizes[index])
 
-    def ordered_indices(self) -> NDArray[np.int64]:
+    def ordered_indices(self) -> NDArray[np.integer]:
         """By length, ties at random (``shuffle``) or as stored."""
-        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        order = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
+        if self.shuffle:
+            shuffle(order)
         # A sort with the order as the less important key puts blocks of equal length in the order's *ranks*.
         ranks = np.empty_like(order)
-        ranks[order] = np.arange(len(order))
+        ranks[order] = np.arange(len(order), dtype=order.dtype)
         del order
         return stable_order(ranks, self.sizes, is_permutation=True)
 

@@ -38,14 +38,31 @@ def collect_filtered(function: Callable[[Any], bool], iterable: Iterable[Any], f
 
 def take_sizes(indices: NDArray[np.integer], *sizes: Sizes) -> Sizes:
     """``max over the given arrays of array[indices]``, without temporaries of full length."""
+    from fairseq.data.data_utils_fast import kernel
+
     result = np.empty(len(indices), dtype=np.result_type(*sizes))
+    within = len(indices) and 0 <= indices.min() and indices.max() < min(map(len, sizes))
+    plain = within and all(array.dtype == result.dtype for array in sizes) and _suit_kernel(indices, *sizes)
     for start in range(0, len(indices), CHUNK):
         rows = indices[start : start + CHUNK]
         part = result[start : start + CHUNK]
+        if plain:
+            part[:] = np.iinfo(result.dtype).min
+            for array in sizes:
+                kernel.take_larger(rows, array, part)
+            continue
         part[:] = sizes[0][rows]
         for further in sizes[1:]:
             np.maximum(part, further[rows], out=part)
     return result
+
+
+def _suit_kernel(indices: NDArray[Any], *sizes: Sizes) -> bool:
+    return (
+        all(array.ndim == 1 and array.flags.c_contiguous for array in (indices, *sizes))
+        and indices.dtype in (np.int32, np.int64)
+        and all(array.dtype in (np.uint16, np.int32, np.int64) for array in sizes)
+    )
 
 
 def select_by_sizes(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fairseq.data.batches import Batches, as_batches
 from fairseq.data.data_utils import numpy_seed
+from fairseq.data.data_utils_fast import shuffle as shuffle_numbers
 from fairseq.data.iterators.buffered import BufferedIterator
 from fairseq.data.iterators.counting import CountingIterator
 
@@ -326,7 +327,7 @@ class EpochBatchIterator(EpochBatchIterating):
     def _shuffled(self, order: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         with numpy_seed(seed):
             if not self.grouped_shuffling:
-                np.random.shuffle(order)
+                shuffle_numbers(order)
                 return order
             groups = len(order) // self.num_shards
             chosen = np.arange(groups)

@@ -95,9 +95,43 @@ def test_sorting_by_counting_is_a_stable_sort(keys, seed):
     far = minor.astype(np.int64) * 10**12
     assert stable_order(order, far, major).tolist() == expected.tolist()
     for kernel in KERNELS:
-        out = np.empty(len(keys), dtype=np.int64)
+        out = np.empty(len(keys), dtype=np.int32)
         kernel.counting_order(order, minor, 50, True, out)
         assert out.tolist() == order[np.argsort(minor[order], kind="stable")].tolist()
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.__name__.rsplit(".", 1)[-1])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 63, 64, 65, 127, 128, 129, 5000])
+def test_the_shuffle_is_that_of_numpy_and_leaves_the_generator_where_numpy_does(kernel, dtype, length):
+    ours, theirs = np.arange(length, dtype=dtype), np.arange(length, dtype=dtype)
+    after = []
+    for values, shuffle in ((ours, kernel.shuffle), (theirs, np.random.shuffle)):
+        with data_utils.numpy_seed(length + 1):
+            shuffle(values)
+            after.append(np.random.randint(1 << 30))
+    assert ours.tolist() == theirs.tolist()
+    assert after[0] == after[1]
+
+
+@given(sizes=st.lists(st.integers(-3, 50), min_size=1, max_size=90), seed=st.integers(0, 9))
+@settings(max_examples=30, deadline=None)
+def test_sizes_are_looked_up_the_same_by_either_kernel_and_for_every_type(sizes, seed):
+    from fairseq.data.size_limits import take_sizes
+
+    random = np.random.RandomState(seed)
+    first, second = np.array(sizes), random.randint(-5, 60, len(sizes))
+    rows = random.randint(0, len(sizes), 2 * len(sizes))
+    expected = np.maximum(first[rows], second[rows]).tolist()
+    for dtype in (np.int64, np.int32, np.float64):
+        assert take_sizes(rows, first.astype(dtype), second.astype(dtype)).tolist() == expected
+    for kernel in KERNELS:
+        out = np.full(len(rows), -100, dtype=np.int32)
+        for array in (first, second):
+            kernel.take_larger(rows.astype(np.int32), array.astype(np.int32), out)
+        assert out.tolist() == expected
+    with pytest.raises(IndexError):
+        take_sizes(np.array([len(sizes)]), first)
 
 
 def test_a_sample_over_the_limit_is_refused_by_name_of_the_limit():
