@@ -59,6 +59,8 @@ EXPORTS = {
     "RightPaddingMaskDataset": "padding_mask_dataset",
     "RollDataset": "roll_dataset",
     "RoundRobinZipDatasets": "round_robin_zip_datasets",
+    "SampledMultiDataset": "fairseq.data.multilingual.sampled_multi_dataset",
+    "SampledMultiEpochDataset": "fairseq.data.multilingual.sampled_multi_epoch_dataset",
     "ShardedIterator": "iterators",
     "SortDataset": "sort_dataset",
     "StripTokenDataset": "strip_token_dataset",

@@ -10,7 +10,7 @@ and, here, seeds, files and languages.
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Optional
 
@@ -24,6 +24,7 @@ from fairseq.data.size_limits import (
     filter_paired_dataset_indices_by_size,
     get_bucketed_sizes,
     get_buckets,
+    select_by_size_fn,
 )
 from fairseq.data.span_masks import compute_mask_indices
 
@@ -66,6 +67,20 @@ def numpy_seed(seed: Optional[int], *addl_seeds: Any) -> Iterator[None]:
         stack.callback(np.random.set_state, np.random.get_state())
         np.random.seed(seed)
         yield
+
+
+def _filter_by_size_dynamic(
+    indices: Any, size_fn: Callable[[int], Any], max_positions: Any, raise_exception: bool = False
+) -> tuple[Any, list[int]]:
+    """:func:`fairseq.data.size_limits.select_by_size_fn` under the name that data sets outside of this package import.
+
+    Raises:
+        ValueError: with ``raise_exception``, if a sample is too long.
+    """
+    kept, ignored = select_by_size_fn(indices, size_fn, max_positions)
+    if ignored and raise_exception:
+        raise ValueError(f"sample {ignored[0]} has size {size_fn(ignored[0])}, over the limit {max_positions}")
+    return kept, ignored
 
 
 def infer_language_pair(path: str) -> tuple[Optional[str], Optional[str]]:

@@ -1,6 +1,5 @@
 """A stream of sentences cut into blocks of about equal length."""
 
-import logging
 from typing import Any, Optional
 
 import numpy as np
@@ -11,8 +10,6 @@ from fairseq.data.fairseq_dataset import FairseqDataset
 from fairseq.data.token_block_utils_fast import _get_block_to_dataset_index_fast, _get_slice_indices_fast
 
 __all__ = ["TokenBlockDataset"]
-
-logger = logging.getLogger(__name__)
 
 
 class TokenBlockDataset(FairseqDataset):
@@ -29,8 +26,9 @@ class TokenBlockDataset(FairseqDataset):
         include_targets: items are ``(source, target, past)``: the block moved by one token, the block, the block
             moved by two tokens.
         document_sep_len: length of the sentence between documents; usually 1, just the end of sentence.
-        use_plasma_view, split_path, plasma_path: of the plasma store, which pyarrow no longer has; index arrays are
-            shared with workers through memory that is mapped or inherited instead.
+        use_plasma_view: hold index arrays in memory once for all processes of this machine.
+        split_path, plasma_path: what names them, and the folder of their files, see
+            :class:`fairseq.data.plasma_utils.PlasmaView`.
 
     Raises:
         AssertionError: no sentences, or a wrong number of sizes.
@@ -52,8 +50,6 @@ class TokenBlockDataset(FairseqDataset):
         plasma_path: Optional[str] = None,
     ) -> None:
         super().__init__()
-        if use_plasma_view:
-            logger.warning("the plasma store is gone from pyarrow; index arrays of %s stay in memory", split_path)
         self.dataset = dataset
         self.pad = pad
         self.eos = eos
@@ -68,9 +64,35 @@ class TokenBlockDataset(FairseqDataset):
         blocks = _get_slice_indices_fast(sizes, break_mode, block_size, document_sep_len)
         lengths = blocks[:, 1] - blocks[:, 0]
         longest = max(block_size or 0, int(lengths.max(initial=0)))
-        self._sizes = lengths.astype(np.uint16 if longest < 65535 else np.uint32)
-        self._slice_indices = blocks
-        self._block_to_dataset_index = _get_block_to_dataset_index_fast(sizes, blocks)
+        arrays: dict[str, NDArray[Any]] = {
+            "sizes": lengths.astype(np.uint16 if longest < 65535 else np.uint32),
+            "slices": blocks,
+            "sentences": _get_block_to_dataset_index_fast(sizes, blocks),
+        }
+        if use_plasma_view:
+            from fairseq.data.plasma_utils import PlasmaView
+
+            # The views stay with their owner: copies of this data set in other processes open the files again.
+            self._views = {key: PlasmaView(array, split_path or "", key, plasma_path) for key, array in arrays.items()}
+            arrays = {key: view.array for key, view in self._views.items()}
+        self._set_arrays(arrays)
+
+    def _set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._sizes, self._slice_indices = arrays["sizes"], arrays["slices"]
+        self._block_to_dataset_index = arrays["sentences"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if "_views" in state:
+            # A memory map would be sent with all it holds.
+            for name in ("_sizes", "_slice_indices", "_block_to_dataset_index"):
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_views" in state:
+            self._set_arrays({key: view.array for key, view in self._views.items()})
 
     @property
     def slice_indices(self) -> NDArray[np.int64]:

@@ -143,8 +143,8 @@ class CommonConfig(FairseqDataclass):
     profile: bool = option(False, "write a trace of the run with the PyTorch profiler")
     reset_logging: bool = option(False, "set logging up afresh when a Hydra run starts")
     suppress_crashes: bool = option(False, "log an exception and return instead of raising it (for sweeps)")
-    use_plasma_view: bool = option(False, "accepted for old scripts; index arrays are memory-mapped without a server")
-    plasma_path: Optional[str] = option("/tmp/plasma", "accepted for old scripts; see --use-plasma-view")
+    use_plasma_view: bool = option(False, "hold index arrays once for all processes of a machine, as mapped files")
+    plasma_path: Optional[str] = option("/tmp/plasma", "folder for --use-plasma-view; it is removed in the end")
 
 
 @dataclass

@@ -31,6 +31,7 @@ def main(cfg: Any) -> None:
         AssertionError: no batch size, or no criterion.
     """
     cfg = _prepare(cfg)
+    _shared_arrays = _folder_of_shared_arrays(cfg)  # kept while training; its files go with it
     task = tasks.setup_task(cfg.task)
     if not cfg.criterion:
         raise AssertionError("Please specify criterion to train a model")
@@ -81,9 +82,16 @@ def _prepare(cfg: Any) -> Any:
     if distributed_utils.is_master(cfg.distributed_training):
         checkpoint_utils.verify_checkpoint_directory(cfg.checkpoint.save_dir)
     logger.info("%s", cfg)
-    if cfg.common.use_plasma_view:
-        logger.warning("--use-plasma-view has no effect: memory-mapped data is shared between processes already")
     return cfg
+
+
+def _folder_of_shared_arrays(cfg: Any) -> Any:
+    """For ``--use-plasma-view``: the owner of what the processes of this machine share, in the first of them."""
+    if not cfg.common.use_plasma_view or cfg.distributed_training.device_id != 0:
+        return None
+    from fairseq.data.plasma_utils import PlasmaStore
+
+    return PlasmaStore(cfg.common.plasma_path)
 
 
 def _forget_earlier_runs() -> None:
