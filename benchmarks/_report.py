@@ -1,0 +1,157 @@
+"""Run benchmarks and write what they found: a table on the terminal, Markdown, JSON and a plot of the ratios."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import benchmarks
+from benchmarks._measure import ROOT, Row, Setup, Side
+
+__all__ = ["main", "markdown", "names"]
+
+
+def names() -> list[str]:
+    """All benchmarks: the modules beside this one without an underscore in front."""
+    found = [info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.ispkg]
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def describe(name: str) -> str:
+    """First sentence of a benchmark's docstring."""
+    text = importlib.import_module(f"benchmarks.{name}").__doc__ or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against another fairseq.")
+    parser.add_argument("--peer", help="Python interpreter of the other fairseq (none: own figures only)")
+    parser.add_argument("--peer-path", default="", help="its source folder, if it is not installed")
+    parser.add_argument("--corpus", type=Path, help="folder with {train,valid,test}.{de,en} in subwords")
+    parser.add_argument("--checkpoint", type=Path, help="weights of the tutorial LSTM (default: those trained here)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs per figure (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names(), help="run these benchmarks only")
+    parser.add_argument("--list", action="store_true", help="name the benchmarks and what each measures")
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="write report.md, report.json and report.svg")
+    return parser
+
+
+def facts(setup: Setup) -> dict[str, str]:
+    """What the figures stand on."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "machine": f"{processor()}, {os.cpu_count()} cores, one thread used",
+        **{side.name: side.versions() for side in setup.sides},
+    }
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def cells(row: Row) -> list[str]:
+    """One row as text: what, quantity, ratio, both figures, spread."""
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f} x {row.against}"
+    other = "" if row.peer is None else f"{row.peer:,.4g}"
+    quantity = f"{row.quantity}, {row.shown_unit}" if row.shown_unit not in row.quantity else row.quantity
+    return [row.what, quantity, ratio, f"{row.this:,.4g}", other, f"{row.runs} runs, +-{100 * row.spread:.0f} %"]
+
+
+def markdown(about: dict[str, str], found: dict[str, list[Row]]) -> str:
+    """The report."""
+    lines = ["# Measured side by side", "", *(f"- {key}: {value}" for key, value in about.items()), ""]
+    lines += ["A ratio above 1 means that this version is better. Each figure is the median of its runs."]
+    for name, rows in found.items():
+        lines += ["", f"## {name}", "", describe(name), ""]
+        lines += ["| what | figure | ratio | this | other | runs |", "|---|---|---|---|---|---|"]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def plot(found: dict[str, list[Row]], target: Path) -> str | None:
+    """Draw the ratios to the peer as bars; returns why not, if it cannot."""
+    bars = [(f"{r.what}: {r.quantity}", r.ratio) for rows in found.values() for r in rows if r.against == "peer"]
+    known = [(label, ratio) for label, ratio in bars if ratio is not None]
+    if not known:
+        return "no plot: nothing was compared with a peer"
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return "no plot: matplotlib is missing (dependency group bench)"
+    figure = Figure(figsize=(9, 1 + 0.3 * len(known)), layout="constrained")
+    axes = figure.subplots()
+    labels, ratios = zip(*reversed(known))
+    drawn = axes.barh(labels, ratios, color=["#3b7dd8" if ratio >= 1 else "#d86a3b" for ratio in ratios])
+    axes.bar_label(drawn, fmt="%.2f", padding=3)
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("times better than the peer (logarithmic)")
+    axes.margins(x=0.15)
+    figure.savefig(target, metadata={"Date": None})
+    return None
+
+
+def write(folder: Path, about: dict[str, str], found: dict[str, list[Row]]) -> None:
+    """Write the three files of the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(markdown(about, found), encoding="utf-8")
+    body: dict[str, Any] = {"about": about, "benchmarks": {}}
+    for name, rows in found.items():
+        body["benchmarks"][name] = [{**asdict(row), "unit": row.shown_unit, "ratio": row.ratio} for row in rows]
+    (folder / "report.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    problem = plot(found, folder / "report.svg")
+    print(problem or f"report: {folder}")
+
+
+def set_up(args: argparse.Namespace, work: Path) -> Setup:
+    """The sides; the peer gets the tutorial's model as its users have it."""
+    this = Side("this", sys.executable, str(ROOT), ROOT / "plugins" / "tutorial_lstm")
+    peer = None
+    if args.peer:
+        plugin = work / "peer_tutorial_lstm"
+        shutil.copytree(ROOT / "benchmarks" / "peer_plugin", plugin)
+        peer = Side("peer", args.peer, args.peer_path, plugin)
+    return Setup(this, peer, args.repeat, work, args.corpus, args.checkpoint)
+
+
+def main(only: str | None = None, argv: Sequence[str] | None = None) -> None:
+    """Measure and report; ``only`` is the file of a benchmark that runs itself."""
+    args = get_parser().parse_args(argv)
+    if args.list:
+        for name in names():
+            print(f"{name:<16} {describe(name)}")
+        return
+    chosen = [Path(only).stem] if only else args.only or names()
+    with tempfile.TemporaryDirectory(prefix="fairseq-bench-") as folder:
+        setup = set_up(args, Path(folder))
+        about = facts(setup)
+        for key, value in about.items():
+            print(f"{key}: {value}")
+        found: dict[str, list[Row]] = {}
+        for name in chosen:
+            print(f"\n{name}: {describe(name)}", flush=True)
+            found[name] = []
+            for row in importlib.import_module(f"benchmarks.{name}").rows(setup):
+                found[name].append(row)
+                what, quantity, ratio, this, other, runs = cells(row)
+                print(f"  {what:<44} {quantity:<28} {ratio:>22} {this:>9} {other:>9}  {runs}", flush=True)
+    if args.report:
+        write(args.report, about, found)
