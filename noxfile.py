@@ -2,11 +2,11 @@
 
     nox -s tutorial      the main job: data, training, translation, BLEU
     nox -s tests         the tests
-    nox -s lint typecheck
-    nox -s "matrix(python='3.12', torch='2.6')"
+    nox -s lint typecheck docs
+    nox -s "matrix(python='3.12', torch='2.6', numpy='2')"
 
-Which PyTorch is installed can be narrowed from outside, as for every pip or uv run (``PIP_CONSTRAINT``,
-``UV_CONSTRAINT``).
+Environments are made with uv where it is installed, with pip elsewhere. Versions stand in pyproject.toml. Which
+PyTorch is installed can be narrowed from outside, as for every pip or uv run (``PIP_CONSTRAINT``, ``UV_CONSTRAINT``).
 """
 
 from __future__ import annotations
@@ -22,16 +22,25 @@ nox.options.sessions = ["tests"]
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = nox.project.python_versions(PROJECT)
+# The classifiers name what was shown to work; the newest Python is tried wherever there is one.
+PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), "3.14"]))
 TORCHES = ["2.4", "2.6", "newest"]
-# Pairs that have no wheel: PyTorch supports Python 3.13 from 2.5 on.
-WITHOUT_WHEEL = {("3.13", "2.4")}
+NUMPYS = ["1.26", "2"]
+# What no combination of wheels can serve: the first Python that a release of PyTorch lacks, the last that NumPy has.
+TORCH_BEFORE = {"2.4": "3.13", "2.6": "3.14"}
+NUMPY_BEFORE = {"1.26": "3.13"}
 ROOT = Path(__file__).parent
+ONE_THREAD = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
 
 
 def group(name: str) -> list[str]:
     """The requirements of one dependency group of pyproject.toml."""
     return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def minor(version: str) -> int:
+    """11 of "3.11"."""
+    return int(version.split(".")[1])
 
 
 @nox.session
@@ -42,6 +51,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def contract(session: nox.Session) -> None:
+    """Run the tests of what must not move: names, options, layers, recorded numbers."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "pytest", "tests/contract", *session.posargs)
+    session.run("python", "scripts/make_index.py", "--check")
+
+
+@nox.session
 def tutorial(session: nox.Session) -> None:
     """Run the main job: prepare the numbers corpus, train the tutorial LSTM, translate unseen sentences, score them."""
     session.install("-e", ".[tutorial]")
@@ -49,24 +66,49 @@ def tutorial(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("numpy", NUMPYS)
 @nox.parametrize("torch", TORCHES)
 @nox.parametrize("python", PYTHONS)
-def matrix(session: nox.Session, torch: str) -> None:
-    """Run the test suite for one Python and one PyTorch."""
-    if (str(session.python), torch) in WITHOUT_WHEEL:
-        session.skip(f"PyTorch {torch} has no wheel for Python {session.python}")
+def matrix(session: nox.Session, torch: str, numpy: str) -> None:
+    """Run the test suite for one Python, PyTorch and NumPy; results go to .nox/matrix, for scripts/matrix.py."""
+    python = str(session.python)
+    for package, version, before in (("PyTorch", torch, TORCH_BEFORE), ("NumPy", numpy, NUMPY_BEFORE)):
+        if version in before and minor(python) >= minor(before[version]):
+            session.skip(f"{package} {version} has no wheel for Python {python}")
     wanted = [] if torch == "newest" else [f"torch=={torch}.*"]
-    # The oldest PyTorch is tested with the oldest NumPy.
-    wanted += ["numpy==1.26.*"] if torch == TORCHES[0] else []
-    session.install("-e", ".", *wanted, *group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.install("-e", ".", *wanted, f"numpy=={numpy}.*", *group("test"))
+    session.run("python", "scripts/matrix.py", "run", "--out", str(ROOT / ".nox" / "matrix"), "--", *session.posargs)
 
 
 @nox.session
 def uncompiled(session: nox.Session) -> None:
-    """Run the data tests on an installation without compiled modules."""
+    """Run the unit tests on an installation without compiled modules."""
     session.install(".", *group("test"), env={"FAIRSEQ_NO_EXTENSIONS": "1"})
     session.run("python", "-m", "pytest", "tests/unit", *session.posargs, env={"FAIRSEQ_NO_EXTENSIONS": "1"})
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build both distributions, install the wheel into an empty environment, use it from outside the checkout."""
+    session.install(*group("build"))
+    work = Path(session.create_tmp())
+    for old in work.glob("dist/*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--outdir", str(work / "dist"), str(ROOT))
+    (built,) = (work / "dist").glob("*.whl")
+    session.run("python", "-m", "venv", "--clear", str(work / "empty"))
+    python = str(work / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", f"{built}[tutorial,patches]", external=True)
+    with session.chdir(work):
+        script = str(ROOT / "scripts" / "smoke_installed.py")
+        session.run(python, script, "--outside", str(ROOT), *session.posargs, external=True)
+
+
+@nox.session
+def patches(session: nox.Session) -> None:
+    """Run the tests of the repair tool; they compare docs/patches.md with its cards too."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "pytest", "tests/patches", *session.posargs)
 
 
 @nox.session(python=["3.12", "3.13"])
@@ -93,6 +135,13 @@ def typecheck(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error. The result is docs/_build/index.html."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
 def index(session: nox.Session) -> None:
     """Write fairseq/_index.py anew."""
     session.install("-e", ".")
@@ -101,11 +150,6 @@ def index(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against another fairseq: ``nox -s bench -- --peer /path/to/python [--peer-path SRC]``."""
-    session.install("-e", ".[tutorial]")
-    session.run(
-        "python",
-        "benchmarks/spine.py",
-        *session.posargs,
-        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
-    )
+    """Measure against another fairseq: ``nox -s bench -- --peer /path/to/python [--peer-path SRC] --report FOLDER``."""
+    session.install("-e", ".[tutorial]", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs, env=ONE_THREAD)

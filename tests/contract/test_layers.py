@@ -31,7 +31,7 @@ ROWS: list[list[str]] = [
     ["checkpoint_utils"],
     ["trainer"],
     ["training", "options", "benchmark"],
-    ["hub_utils"],
+    ["hub_utils", "collect_env"],
 ]  # fmt: skip
 
 # Boxes of one row that may use each other, because one of them is the other's part or contract.
