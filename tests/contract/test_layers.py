@@ -68,14 +68,14 @@ def box_of(module: str) -> tuple[int, str]:
     return best[1], best[2]
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted((ROOT / "fairseq").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT / "fairseq").with_suffix("").parts)
-        yield name.removesuffix(".__init__").replace("__init__", ""), path
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    """Full names of a package's modules, and their files."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
 
 
 def eager_imports(path: Path, module: str) -> Iterator[str]:
-    """``fairseq`` modules imported when this one is, leaving out what is inside functions or type checks."""
+    """What is imported when a module (full name) is, leaving out what is inside functions or type checks."""
     todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while todo:
         node = todo.pop()
@@ -88,7 +88,7 @@ def eager_imports(path: Path, module: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                package = ("fairseq." + module).split(".")
+                package = module.split(".")
                 package = package if path.name == "__init__.py" else package[:-1]
                 base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
             for alias in node.names:
@@ -101,11 +101,10 @@ def eager_imports(path: Path, module: str) -> Iterator[str]:
 
 
 def edges() -> Iterator[tuple[str, str]]:
-    for module, path in modules():
-        if module:
-            for target in eager_imports(path, module):
-                if target.startswith("fairseq."):
-                    yield module, target.removeprefix("fairseq.")
+    for module, path in modules("fairseq"):
+        for target in eager_imports(path, module):
+            if target.startswith("fairseq.") and module != "fairseq":
+                yield module.removeprefix("fairseq."), target.removeprefix("fairseq.")
 
 
 def test_every_import_goes_down_or_stays_in_its_box() -> None:
@@ -121,29 +120,68 @@ def test_every_import_goes_down_or_stays_in_its_box() -> None:
     assert not wrong, "\n".join(sorted(set(wrong)))
 
 
-def test_no_eager_import_cycles() -> None:
-    graph: dict[str, set[str]] = {}
-    for module, target in edges():
-        graph.setdefault(module, set()).add(target)
-    seen: dict[str, int] = {}
+def groups_of_each_other(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Strongly connected components with more than one member, or one that imports itself (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
     stack: list[str] = []
-    cycles: list[str] = []
+    found: list[list[str]] = []
 
     def visit(node: str) -> None:
-        seen[node] = 1
+        number[node] = lowest[node] = len(number)
         stack.append(node)
-        for following in sorted(graph.get(node, ())):
-            if seen.get(following) == 1:
-                cycles.append(" -> ".join([*stack[stack.index(following) :], following]))
-            elif following not in seen:
-                visit(following)
-        stack.pop()
-        seen[node] = 2
+        for target in sorted(graph.get(node, ())):
+            if target not in number:
+                visit(target)
+                lowest[node] = min(lowest[node], lowest[target])
+            elif target in stack:
+                lowest[node] = min(lowest[node], number[target])
+        if lowest[node] == number[node]:
+            group = [stack.pop()]
+            while group[-1] != node:
+                group.append(stack.pop())
+            if len(group) > 1 or node in graph.get(node, ()):
+                found.append(sorted(group))
 
     for node in sorted(graph):
-        if node not in seen:
+        if node not in number:
             visit(node)
-    assert not cycles, "\n".join(cycles)
+    return sorted(found)
+
+
+def test_groups_of_modules_that_import_each_other_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": {"e"}, "e": set(), "f": {"f"}}
+    assert groups_of_each_other(graph) == [["b", "c"], ["f"]]
+
+
+@pytest.mark.parametrize("package", ["fairseq", "fairseq_cli", "plugins", "patches"])
+def test_no_eager_import_cycles(package: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for module, path in modules(package):
+        graph[module] = {t for t in eager_imports(path, module) if t.split(".")[0] == package and t != package}
+    assert groups_of_each_other(graph) == []
+
+
+@pytest.mark.parametrize("package", ["fairseq_cli", "plugins"])
+def test_the_library_is_below_its_tools(package: str) -> None:
+    """Nothing in the library imports a tool or a plugin, eagerly or not; the repair tool imports no library."""
+    wrong = []
+    for _, path in modules("fairseq"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            wrong += [f"{path}:{node.lineno} imports {name}" for name in names if name.split(".")[0] == package]
+    assert wrong == []
+
+
+def test_the_repair_tool_imports_no_library() -> None:
+    wrong = [
+        (module, target)
+        for module, path in modules("patches")
+        for target in eager_imports(path, module)
+        if target.split(".")[0] in ("fairseq", "torch", "numpy")
+    ]
+    assert wrong == []
 
 
 LOADED = "import sys; print(' '.join(sorted(m for m in sys.modules if m.startswith(%r))))"
