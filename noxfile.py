@@ -91,7 +91,7 @@ def uncompiled(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Build both distributions, install the wheel into an empty environment, use it from outside the checkout."""
     session.install(*group("build"))
-    work = Path(session.create_tmp())
+    work = Path(session.create_tmp()).resolve()
     for old in work.glob("dist/*"):
         old.unlink()
     session.run("python", "-m", "build", "--outdir", str(work / "dist"), str(ROOT))

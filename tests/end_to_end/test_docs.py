@@ -71,7 +71,10 @@ def shims(folder: Path) -> Path:
     folder.mkdir()
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = text.split("[project.scripts]")[1].split("\n[")[0]
-    commands = {"python": f'exec "{sys.executable}" "$@"'}
+    # A page that installs something is to be marked as not run; if it is not, nothing may happen to this Python.
+    refuse = "echo 'installing is not run here' >&2; exit 1"
+    python = f'if [ "${{2-}}" = pip ]; then {refuse}; fi; exec "{sys.executable}" "$@"'
+    commands = {"pip": refuse, "uv": refuse, "nox": refuse, "python": python, "python3": python}
     for name, module, function in re.findall(r'^([\w-]+) = "([\w.]+):(\w+)"', table, re.MULTILINE):
         module = module.replace("fairseq_patches", "patches")
         program = f"import sys; sys.argv[0] = '{name}'; from {module} import {function}; sys.exit({function}())"
@@ -172,3 +175,4 @@ def test_a_block_that_fails_is_noticed(tmp_path: Path, tools: Path) -> None:
     assert runner.run(Block(1, "bash", "false\ntrue\n", {})) is not None
     assert runner.run(Block(1, "python", "print('one')\n", {"says": "two"})) is not None
     assert runner.run(Block(1, "bash", "exit 3\n", {"exit": "3"})) is None
+    assert "not run here" in str(runner.run(Block(1, "bash", "python3 -m pip install nothing\n", {})))
