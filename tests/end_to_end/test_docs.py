@@ -176,3 +176,8 @@ def test_a_block_that_fails_is_noticed(tmp_path: Path, tools: Path) -> None:
     assert runner.run(Block(1, "python", "print('one')\n", {"says": "two"})) is not None
     assert runner.run(Block(1, "bash", "exit 3\n", {"exit": "3"})) is None
     assert "not run here" in str(runner.run(Block(1, "bash", "python3 -m pip install nothing\n", {})))
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = set((ROOT / "docs" / "index.md").read_text(encoding="utf-8").split())
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} <= listed
