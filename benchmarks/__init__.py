@@ -4,6 +4,6 @@
     python -m benchmarks --list
     python -m benchmarks --only tutorial --repeat 5
 
-Every module here whose name has no underscore in front is a benchmark: a docstring that says what is measured, and a
-function ``rows(setup)`` that yields ``Row`` objects (``_measure.py``). It is found by its file; nothing else lists it.
+Every module here with a function ``rows(setup)`` that yields ``Row`` objects (``_measure.py``) is a benchmark; its
+docstring says what is measured. It is found by its file; nothing else lists it.
 """

@@ -7,7 +7,6 @@ import datetime
 import importlib
 import json
 import os
-import pkgutil
 import platform
 import shutil
 import sys
@@ -24,9 +23,9 @@ __all__ = ["main", "markdown", "names"]
 
 
 def names() -> list[str]:
-    """All benchmarks: the modules beside this one without an underscore in front."""
-    found = [info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.ispkg]
-    return sorted(name for name in found if not name.startswith("_"))
+    """All benchmarks: the modules beside this one that have rows. Other scripts, such as ``soak.py``, compare nothing."""
+    files = sorted(Path(benchmarks.__file__).parent.glob("[!_]*.py"))
+    return [path.stem for path in files if "\ndef rows(" in path.read_text(encoding="utf-8")]
 
 
 def describe(name: str) -> str:
