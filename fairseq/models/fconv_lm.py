@@ -101,8 +101,15 @@ class FConvLanguageModel(FairseqLanguageModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> FConvLanguageModel:
-        """Build an instance from a namespace and the task's dictionary."""
+        """Build an instance from a namespace and the task's dictionary.
+
+        Raises:
+            ValueError: attention is asked for.
+        """
         base_lm_architecture(args)
+        attention = utils.parse_literal(str(args.decoder_attention))
+        if attention and (not isinstance(attention, (list, tuple)) or any(attention)):
+            raise ValueError("--decoder-attention: fconv_lm has no source to attend to; leave it at False")
         if utils.safe_hasattr(args, "max_target_positions") and not utils.safe_hasattr(args, "tokens_per_sample"):
             args.tokens_per_sample = args.max_target_positions
         out_embed_dim = getattr(args, "decoder_out_embed_dim", None)
@@ -118,7 +125,7 @@ class FConvLanguageModel(FairseqLanguageModel):
             embed_dim=args.decoder_embed_dim,
             convolutions=read_layers("--decoder-layers", args.decoder_layers),
             out_embed_dim=args.decoder_embed_dim,
-            attention=utils.parse_literal(str(args.decoder_attention)),
+            attention=attention,
             dropout=args.dropout,
             max_positions=args.tokens_per_sample,
             share_embed=False,

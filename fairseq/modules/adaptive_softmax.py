@@ -99,6 +99,11 @@ class AdaptiveSoftmax(nn.Module):
         qn_block_size: int = 8,
     ) -> None:
         super().__init__()
+        if adaptive_inputs is not None and not hasattr(adaptive_inputs, "weights_for_band"):
+            raise ValueError(
+                "--tie-adaptive-weights requires adaptive input embeddings (language models: --adaptive-input); "
+                f"{type(adaptive_inputs).__name__} has no bands to share"
+            )
         if vocab_size > cutoff[-1]:
             cutoff = [*cutoff, vocab_size]
         elif vocab_size != cutoff[-1]:

@@ -56,8 +56,14 @@ class FConvModel(FairseqEncoderDecoderModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> FConvModel:
-        """Build an instance from a namespace and the task's dictionaries."""
+        """Build an instance from a namespace and the task's dictionaries.
+
+        Raises:
+            ValueError: the decoder cannot attend to an encoder of another width.
+        """
         base_architecture(args)
+        attention = utils.parse_literal(str(args.decoder_attention))
+        check_widths(args, attends=any(attention) if isinstance(attention, (list, tuple)) else bool(attention))
         encoder = FConvEncoder(
             dictionary=task.source_dictionary,
             embed_dim=args.encoder_embed_dim,
@@ -72,12 +78,21 @@ class FConvModel(FairseqEncoderDecoderModel):
             embed_dict=_vectors(args.decoder_embed_path, task.target_dictionary),
             convolutions=read_layers("--decoder-layers", args.decoder_layers),
             out_embed_dim=args.decoder_out_embed_dim,
-            attention=utils.parse_literal(str(args.decoder_attention)),
+            attention=attention,
             dropout=args.dropout,
             max_positions=args.max_target_positions,
             share_embed=args.share_input_output_embed,
         )
         return cls(encoder, decoder)
+
+
+def check_widths(args: Any, attends: bool) -> None:
+    """Refuse word vectors of different widths on the two sides of an attention."""
+    if attends and args.encoder_embed_dim != args.decoder_embed_dim:
+        raise ValueError(
+            "--decoder-attention requires --encoder-embed-dim to match --decoder-embed-dim: "
+            f"{args.encoder_embed_dim} and {args.decoder_embed_dim}"
+        )
 
 
 def _vectors(path: str | None, dictionary: Any) -> dict[str, Tensor] | None:

@@ -48,8 +48,20 @@ class FConvModelSelfAtt(FairseqEncoderDecoderModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> FConvModelSelfAtt:
-        """Build an instance from a namespace and the task's dictionaries."""
+        """Build an instance from a namespace and the task's dictionaries.
+
+        Raises:
+            ValueError: options that do not go together.
+        """
         base_architecture(args)
+        attention = utils.parse_literal(str(args.decoder_attention))
+        if attention and args.encoder_embed_dim != args.decoder_embed_dim:
+            raise ValueError(
+                "--decoder-attention requires --encoder-embed-dim to match --decoder-embed-dim: "
+                f"{args.encoder_embed_dim} and {args.decoder_embed_dim}"
+            )
+        if utils.eval_bool(args.downsample) and not utils.eval_bool(args.project_input):
+            raise ValueError("--downsample True requires --project-input True: heads narrow their keys as they project")
         trained = _load_frozen(args.pretrained_checkpoint, task) if utils.eval_bool(args.pretrained) else None
         encoder = FConvEncoder(
             task.source_dictionary,
@@ -65,7 +77,7 @@ class FConvModelSelfAtt(FairseqEncoderDecoderModel):
             embed_dim=args.decoder_embed_dim,
             convolutions=read_layers("--decoder-layers", args.decoder_layers),  # type: ignore[arg-type]
             out_embed_dim=args.decoder_out_embed_dim,
-            attention=utils.parse_literal(str(args.decoder_attention)),
+            attention=attention,
             dropout=args.dropout,
             max_positions=args.max_target_positions,
             selfattention=utils.parse_literal(str(args.self_attention)),

@@ -51,6 +51,11 @@ class LightConvModel(FairseqEncoderDecoderModel):
         for side in ("source", "target"):
             if getattr(args, f"max_{side}_positions", None) is None:
                 setattr(args, f"max_{side}_positions", 1024)
+        if args.encoder_embed_dim != args.decoder_embed_dim:
+            raise ValueError(
+                "the decoder attends to the encoder: --encoder-embed-dim must match --decoder-embed-dim, "
+                f"not {args.encoder_embed_dim} and {args.decoder_embed_dim}"
+            )
         source, target = task.source_dictionary, task.target_dictionary
         encoder_embed = _embedding(source, args.encoder_embed_dim, args.encoder_embed_path)
         if args.share_all_embeddings:
@@ -83,8 +88,6 @@ def _embedding(dictionary: Any, width: int, path: str | None) -> nn.Embedding:
 def _check_sharing(args: Any, source: Any, target: Any) -> None:
     if source != target:
         raise ValueError("--share-all-embeddings requires a joined dictionary")
-    if args.encoder_embed_dim != args.decoder_embed_dim:
-        raise ValueError("--share-all-embeddings requires --encoder-embed-dim to match --decoder-embed-dim")
     if args.decoder_embed_path and args.decoder_embed_path != args.encoder_embed_path:
         raise ValueError("--share-all-embeddings not compatible with --decoder-embed-path")
 
