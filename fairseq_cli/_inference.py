@@ -60,16 +60,22 @@ def model_overrides(cfg: Any) -> dict[str, Any]:
 
 def load_models(cfg: Any, path: str, task: Any, overrides: dict[str, Any]) -> tuple[list[Any], Any]:
     """The ensemble that ``path`` names (several files are separated like a search path), and the last one's config."""
-    from fairseq import checkpoint_utils, utils
+    import contextlib
 
-    return checkpoint_utils.load_model_ensemble(
-        utils.split_paths(path),
-        arg_overrides=overrides,
-        task=task,
-        suffix=cfg.checkpoint.checkpoint_suffix,
-        strict=cfg.checkpoint.checkpoint_shard_count == 1,
-        num_shards=cfg.checkpoint.checkpoint_shard_count,
-    )
+    from fairseq import checkpoint_utils, utils
+    from fairseq.checkpoint_utils.building import drawing_weights
+
+    # Samples are the same as ever only if as many numbers as ever were drawn before them.
+    samples = cfg.generation.sampling or cfg.generation.retain_dropout
+    with drawing_weights() if samples else contextlib.nullcontext():
+        return checkpoint_utils.load_model_ensemble(
+            utils.split_paths(path),
+            arg_overrides=overrides,
+            task=task,
+            suffix=cfg.checkpoint.checkpoint_suffix,
+            strict=cfg.checkpoint.checkpoint_shard_count == 1,
+            num_shards=cfg.checkpoint.checkpoint_shard_count,
+        )
 
 
 def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: str | None = None) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import inspect
 import logging
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fairseq import checkpoint_utils
+from fairseq.checkpoint_utils.building import Frugal, fill
 from fairseq.checkpoint_utils.names import get_maybe_sharded_checkpoint_filename
 from fairseq.file_io import PathManager
+from fairseq.serialization.errors import CheckpointError, shown
+from fairseq.serialization.mapped import MappedTensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,22 +83,59 @@ def load_model_ensemble_and_task(
             name = get_maybe_sharded_checkpoint_filename(filename, suffix, shard, num_shards)
             if not PathManager.exists(name):
                 raise OSError(f"Model file not found: {name}")
+            mapped = None
             if state is None:
                 state = checkpoint_utils.load_checkpoint_to_cpu(name, arg_overrides, mmap=True)
-            cfg = _config_of(state, name)
-            if task is None:
-                task = tasks.setup_task(cfg.task, from_checkpoint=True)
-            if "task_state" in state:
-                task.load_state_dict(state["task_state"])
-            if model is None:
-                model = _build_model(task, cfg)
-                history = state.get("optimizer_history") or [{}]
-                if history[-1].get("num_updates") is not None:
-                    model.set_num_updates(history[-1]["num_updates"])
-            model.load_state_dict(state["model"], strict=strict, model_cfg=cfg.model)
-            state = None  # free it before the next file is read
+                mapped = MappedTensors(state.get("model"), PathManager.get_local_path(name))
+            with _naming_file(name):
+                cfg = _config_of(state, name)
+                if task is None:
+                    task = tasks.setup_task(cfg.task, from_checkpoint=True)
+                if "task_state" in state:
+                    task.load_state_dict(state["task_state"])
+                if model is None:
+                    model = _model_for(task, cfg, state, name, mapped, strict)
+                else:
+                    fill(model, state["model"], mapped, strict=strict, model_cfg=cfg.model)
+            state = mapped = None  # free it before the next file is read
         models.append(model)
     return models, cfg, task
+
+
+@contextlib.contextmanager
+def _naming_file(name: str) -> Iterator[None]:
+    """Say which file an error comes from where the error itself would not: options or weights of the wrong kind."""
+    try:
+        yield
+    except (AttributeError, ArithmeticError, LookupError, NameError, TypeError) as error:
+        reason = shown(" ".join(str(error).split()), 500)
+        raise CheckpointError(
+            f"{name}: no model can be made of it ({type(error).__name__}: {reason}); its options do not fit this "
+            "version, or a plugin fails. FAIRSEQ_TRACEBACK=1 shows where"
+        ) from error
+
+
+def _model_for(
+    task: Any, cfg: Any, state: dict[str, Any], name: str, mapped: MappedTensors | None, strict: bool
+) -> nn.Module:
+    """Build the model that a state describes, and fill it."""
+    weights = state["model"]
+    history = state.get("optimizer_history") or [{}]
+
+    def build(mode: Frugal) -> Any:
+        with mode:
+            model = _build_model(task, cfg)
+        if history[-1].get("num_updates") is not None:
+            model.set_num_updates(history[-1]["num_updates"])
+        # A copy: models rename entries in place, and this may be done twice. Its metadata goes with it.
+        fill(model, copy.copy(weights), mapped, strict=strict, model_cfg=cfg.model)
+        return model
+
+    # Weights that are not all in the file must be drawn, and so must those a model leaves as they are when it loads.
+    limits = weights if strict else None  # a shard says little about the whole
+    mode = Frugal(limits, name, skip=strict)
+    model = build(mode)
+    return build(Frugal(limits, name, skip=False)) if mode.unfilled() else model
 
 
 def _config_of(state: dict[str, Any], name: str) -> Any:
@@ -100,6 +143,8 @@ def _config_of(state: dict[str, Any], name: str) -> Any:
         from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
         return convert_namespace_to_omegaconf(state["args"])
+    if "model" not in state:
+        raise CheckpointError(f"{name} holds no model (keys: {', '.join(sorted(map(str, state)))[:300]})")
     if state.get("cfg") is None:
         raise RuntimeError(
             f"Neither args nor cfg exist in state keys = {sorted(map(str, state))} of {name}: it holds weights, but "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
+from fairseq.compat.allowed import unsafe_load_wanted
 from fairseq.file_io import PathManager
-from fairseq.serialization.errors import CorruptCheckpointError
+from fairseq.serialization.checks import check_history, check_options
+from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.notes import NOTES, read_notes
 from fairseq.serialization.read import read_checkpoint
 from fairseq.serialization.upgrade import upgrade_state
@@ -58,6 +62,8 @@ def load_checkpoint_to_cpu(
         raise CorruptCheckpointError(
             f"{path} holds a {type(state).__name__}, not a fairseq checkpoint (a dictionary with model, args or cfg)"
         )
+    check_options(path, state, trusted=unsafe_load_wanted())
+    state.pop(NOTES, None)
     notes = read_notes(local)
     if notes:
         state[NOTES] = notes
@@ -65,9 +71,26 @@ def load_checkpoint_to_cpu(
     if isinstance(args, Namespace) and arg_overrides:
         for name, value in arg_overrides.items():
             setattr(args, name, value)
-    if cfg is not None:
-        state["cfg"] = _as_config(cfg, arg_overrides)
-    return upgrade_state(state)
+    with _naming(path):
+        if cfg is not None:
+            state["cfg"] = _as_config(cfg, arg_overrides)
+        upgrade_state(state)
+    check_history(path, state)
+    return state
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Errors that follow from options of the wrong kind name the file they come from."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, RecursionError, OmegaConfBaseException) as error:
+        reason = shown(" ".join(str(error).split()), 300)
+        raise CorruptCheckpointError(
+            f"{path}: its options are damaged, or of a kind that is not understood ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def _as_config(cfg: Any, overrides: dict[str, Any] | None) -> Any:

@@ -6,7 +6,24 @@ import os
 import pickle
 from collections.abc import Iterable
 
-__all__ = ["CheckpointError", "CheckpointWriteError", "CorruptCheckpointError", "UnsafeCheckpointError"]
+__all__ = [
+    "CheckpointError",
+    "CheckpointWriteError",
+    "CorruptCheckpointError",
+    "UnsafeCheckpointError",
+    "UnsafeOptionError",
+    "shown",
+]
+
+_MAX_LISTED = 20
+
+
+def shown(text: str, limit: int = 200) -> str:
+    """Text from a file, fit for a terminal: control characters escaped, and not endless."""
+    clean = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text[:limit]
+    )
+    return clean if len(text) <= limit else f"{clean}..."
 
 
 class CheckpointError(RuntimeError):
@@ -26,12 +43,26 @@ class UnsafeCheckpointError(CheckpointError, pickle.UnpicklingError):
 
     def __init__(self, path: str | os.PathLike[str], names: Iterable[str]) -> None:
         self.names = sorted(names)
-        listed = ", ".join(self.names)
+        some = [shown(name) for name in self.names[:_MAX_LISTED]]
+        more = len(self.names) - len(some)
+        listed = ", ".join(some) + (f" and {more} more" if more else "")
         super().__init__(
             f"{path} mentions {listed}, which this version does not know to be safe. Rebuilding such objects can run "
             "code of whoever wrote the file, so nothing was loaded. If you trust these names: --safe-globals "
-            f"{','.join(self.names)} (in Python: fairseq.checkpoint_utils.add_safe_globals). If you trust the whole "
+            f"{','.join(some)} (in Python: fairseq.checkpoint_utils.add_safe_globals). If you trust the whole "
             "file: --unsafe-load or FAIRSEQ_UNSAFE_LOAD=1, which loads it unchecked."
+        )
+
+
+class UnsafeOptionError(UnsafeCheckpointError):
+    """An option in the file is no value: OmegaConf would call a resolver for it."""
+
+    def __init__(self, path: str | os.PathLike[str], option: str, text: str) -> None:
+        self.names = [option]
+        RuntimeError.__init__(
+            self,
+            f"{path}: the option {shown(option)} is {shown(text)!r}, which asks OmegaConf to call a resolver. Files "
+            "are read as data, so nothing was loaded. If you trust the file: --unsafe-load or FAIRSEQ_UNSAFE_LOAD=1.",
         )
 
 

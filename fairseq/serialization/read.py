@@ -20,7 +20,7 @@ import torch
 
 from fairseq.compat import allowed
 from fairseq.serialization import standins
-from fairseq.serialization.errors import CorruptCheckpointError, UnsafeCheckpointError
+from fairseq.serialization.errors import CorruptCheckpointError, UnsafeCheckpointError, shown
 from fairseq.serialization.survey import survey_file
 
 __all__ = ["names_torch_knows", "read_checkpoint"]
@@ -79,11 +79,16 @@ def _torch_load(path: str, mmap: bool, map_location: Any, weights_only: bool) ->
         raise
     except MemoryError as error:
         raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: not enough memory for it") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {reason[:300]}") from error
-    except (AttributeError, IndexError, UnicodeDecodeError, AssertionError) as error:
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: its contents are damaged") from error
+        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {shown(reason, 300)}") from error
+    except Exception as error:
+        # Damaged bytes lead to errors of any kind; unchecked loading runs code of the file, whose errors are its own.
+        if not weights_only:
+            raise
+        raise CorruptCheckpointError(
+            f"{path} cannot be loaded as a checkpoint: its contents are damaged ({type(error).__name__})"
+        ) from error
 
 
 def read_checkpoint(
@@ -115,8 +120,13 @@ def read_checkpoint(
         return _torch_load(path, False, map_location, weights_only=False)
     survey = survey_file(path)
     objects = _stand_ins(path, survey.names)
-    is_zip = survey.is_zip
+    # Swapping bytes is a change that a mapped tensor does not know of.
+    mmap = mmap and survey.is_zip and survey.is_native
     del survey
     with _allowing(objects):
-        state = _torch_load(path, mmap and is_zip, map_location, weights_only=True)
-    return standins.finish(state) if objects else state
+        state = _torch_load(path, mmap, map_location, weights_only=True)
+    try:
+        return standins.finish(state) if objects else state
+    except (pickle.UnpicklingError, TypeError, ValueError, AttributeError, LookupError) as error:
+        reason = shown(" ".join(str(error).split()) or type(error).__name__, 300)
+        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {reason}") from error

@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from fairseq import checkpoint_utils, utils
+from fairseq.checkpoint_utils.building import letting_go
+from fairseq.file_io import PathManager
 from fairseq.logging import metrics
 from fairseq.serialization.errors import CheckpointError
+from fairseq.serialization.mapped import MappedTensors
 from fairseq.trainer import state as checkpoint_state
 from fairseq.trainer.batches import BatchSource
 from fairseq.trainer.precision import choose_precision
@@ -497,17 +500,20 @@ class Trainer:
         if state is None:
             logger.info("No existing checkpoint found %s", filename)
             return None
-        extra_state = checkpoint_state.restore(
-            self, filename, state, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters
-        )
+        # Parameters are copied out of the file one by one; what is kept as it is must not depend on the file.
+        mapped = MappedTensors(state, PathManager.get_local_path(filename))
+        for name in state.keys() - {"model"}:
+            state[name] = mapped.own(state[name])
+        with letting_go(mapped):
+            extra_state = checkpoint_state.restore(
+                self, filename, state, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters
+            )
         epoch = (extra_state.get("train_iterator") or {}).get("epoch")
         logger.info("Loaded checkpoint %s (epoch %s @ %s updates)", filename, epoch, self.get_num_updates())
         return extra_state
 
     def _read_for_all_workers(self, filename: str) -> dict[str, Any] | None:
         """The state in a file; one worker reads and tells the others, unless each has a file of its own."""
-        from fairseq.file_io import PathManager
-
         each_reads = (
             self.data_parallel_world_size == 1
             or self.cfg.checkpoint.load_checkpoint_on_all_dp_ranks
@@ -518,7 +524,7 @@ class Trainer:
         if each_reads or self.data_parallel_rank == 0:
             try:
                 if PathManager.isfile(filename):
-                    state = checkpoint_utils.load_checkpoint_to_cpu(filename, load_on_all_ranks=each_reads)
+                    state = checkpoint_utils.load_checkpoint_to_cpu(filename, load_on_all_ranks=each_reads, mmap=True)
             except Exception as error:
                 if each_reads:
                     raise
