@@ -110,8 +110,11 @@ class _LettingGo(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") == "copy_" and len(args) > 1 and isinstance(args[1], Tensor):
-            self._mapped.let_go(args[1])
+        name = getattr(func, "__name__", "")
+        source = args[1] if name == "copy_" and len(args) > 1 else args[0] if name in ("to", "clone") else None
+        # ``to`` may return what it was given.
+        if isinstance(source, Tensor) and (name == "copy_" or result.data_ptr() != source.data_ptr()):
+            self._mapped.let_go(source)
         return result
 
 

@@ -27,6 +27,8 @@ class Float32StateOptimizer(torch.optim.Optimizer):
 
     # Subclasses that keep moments in half precision on purpose say so.
     keeps_half_state = False
+    # What ``load_state_dict`` was given is not kept: whoever calls it need not make a copy.
+    copies_loaded_state = True
 
     @property
     def supports_memory_efficient_fp16(self) -> bool:

@@ -502,11 +502,11 @@ class Trainer:
             return None
         # Parameters are copied out of the file one by one; what is kept as it is must not depend on the file.
         mapped = MappedTensors(state, PathManager.get_local_path(filename))
-        for name in state.keys() - {"model"}:
+        for name in state.keys() - {"model", "last_optimizer_state"}:
             state[name] = mapped.own(state[name])
         with letting_go(mapped):
             extra_state = checkpoint_state.restore(
-                self, filename, state, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters
+                self, filename, state, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters, mapped
             )
         epoch = (extra_state.get("train_iterator") or {}).get("epoch")
         logger.info("Loaded checkpoint %s (epoch %s @ %s updates)", filename, epoch, self.get_num_updates())

@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from fairseq.logging import meters, metrics
+from fairseq.serialization.mapped import MappedTensors
 from fairseq.serialization.notes import NOTES
 
 __all__ = ["make_state", "restore"]
@@ -66,8 +67,12 @@ def restore(
     reset_lr_scheduler: bool,
     optimizer_overrides: dict[str, Any] | None,
     reset_meters: bool,
+    mapped: MappedTensors,
 ) -> dict[str, Any]:
     """Put a checkpoint into a trainer.
+
+    Args:
+        mapped: tensors of model and optimizer that still lie in the file; none of them is kept.
 
     Returns:
         The checkpoint's ``extra_state``.
@@ -81,12 +86,14 @@ def restore(
     extra_state: dict[str, Any] = state["extra_state"]
     trainer._optim_history = state["optimizer_history"]
     last = state["optimizer_history"][-1]
-    optimizer_state = state.get("last_optimizer_state")
+    optimizer_state = state.pop("last_optimizer_state", None)
     if optimizer_state is not None and not reset_optimizer:
         trainer._build_optimizer()
         _same_classes(trainer, last)
         if not reset_lr_scheduler:
             trainer.lr_scheduler.load_state_dict(last["lr_scheduler_state"])
+        if not getattr(getattr(trainer.optimizer, "optimizer", None), "copies_loaded_state", False):
+            optimizer_state = mapped.own(optimizer_state)
         trainer.optimizer.load_state_dict(optimizer_state, optimizer_overrides)
         trainer.set_num_updates(last["num_updates"])
     _restore_extra(trainer, extra_state, reset_meters)
