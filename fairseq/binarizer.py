@@ -94,6 +94,16 @@ class Binarizer(ABC):
         rows = [self.binarize_line(line, summary).numpy().ravel() for line in split_lines(text)]
         return np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64)
 
+    @staticmethod
+    def binarize(*arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """``LegacyBinarizer.binarize`` under its name of releases up to 0.10."""
+        return LegacyBinarizer.binarize(*arguments, **keywords)
+
+    @staticmethod
+    def binarize_alignments(*arguments: Any, **keywords: Any) -> dict[str, int]:
+        """``LegacyBinarizer.binarize_alignments`` under its name of releases up to 0.10."""
+        return LegacyBinarizer.binarize_alignments(*arguments, **keywords)
+
 
 class VocabularyDatasetBinarizer(Binarizer):
     """Sentences, by a dictionary. Words it lacks become the unknown symbol.

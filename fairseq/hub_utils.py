@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fairseq.compat.signatures import call_build_generator
+
 __all__ = ["BPEHubInterface", "GeneratorHubInterface", "TokenizerHubInterface", "from_pretrained"]
 
 logger = logging.getLogger(__name__)
@@ -210,8 +212,9 @@ class GeneratorHubInterface(nn.Module):
             )[0]
         options = copy.deepcopy(self.cfg.generation)
         _set(options, {"beam": beam, **kwargs})
-        more = {} if prefix_allowed_tokens_fn is None else {"prefix_allowed_tokens_fn": prefix_allowed_tokens_fn}
-        generator = self.task.build_generator(self.models, options, **more)
+        generator = call_build_generator(
+            self.task, self.models, options, {}, prefix_allowed_tokens_fn=prefix_allowed_tokens_fn
+        )
         found: list[tuple[int, Any]] = []
         from fairseq import utils
 

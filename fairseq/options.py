@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from fairseq import _index
 from fairseq.compat.allowed import add_cli_options as add_trust_options
-from fairseq.compat.flags import normalise_flags
+from fairseq.compat.flags import normalise_flags, translate_old_options
 from fairseq.compat.suggest import unknown_name
 from fairseq.dataclass.configs import (
     CheckpointConfig,
@@ -77,6 +77,10 @@ class _Parser(argparse.ArgumentParser):
 
     # Options whose choices are registered names: to be suggested, not listed by the hundred.
     registered = ("arch", "task", "criterion", "optimizer", "lr_scheduler", "bpe", "tokenizer", "scoring")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(translate_old_options(words, self._option_string_actions), namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and action.dest in self.registered and value not in action.choices:
@@ -383,7 +387,7 @@ def _add_chosen_options(parser: argparse.ArgumentParser, chosen: Namespace, help
     if getattr(chosen, "task", None) is not None and _named(help_words, "--task"):
         from fairseq.tasks import TASK_REGISTRY
 
-        TASK_REGISTRY[chosen.task].add_args(parser)
+        _add_options_of(TASK_REGISTRY[chosen.task], parser)
     if getattr(chosen, "use_bmuf", False):
         from fairseq.optim.bmuf import FairseqBMUF
 
@@ -394,9 +398,37 @@ def _add_chosen_options(parser: argparse.ArgumentParser, chosen: Namespace, help
             continue
         cls = REGISTRIES[name]["registry"][choice]
         if hasattr(cls, "add_args"):
-            cls.add_args(parser)
+            _add_options_of(cls, parser)
         elif getattr(cls, "__dataclass", None) is not None:
             gen_parser_from_dataclass(parser, getattr(cls, "__dataclass")())
+
+
+def _add_options_of(component: Any, parser: argparse.ArgumentParser) -> None:
+    """Call ``component.add_args(parser)``; an option that another component has added is replaced by this one's.
+
+    Tasks and losses written before models had config classes declare options that belong to the model today
+    (``--max-source-positions``). A component that knows about it and catches the ``ArgumentError`` keeps the option
+    that was there, because it is asked in the strict way first.
+    """
+    before, groups = list(parser._actions), list(parser._action_groups)
+    try:
+        component.add_args(parser)
+        return
+    except argparse.ArgumentError:
+        added = [action for action in parser._actions if action not in before]
+    for action in added:
+        action.container._remove_action(action)  # type: ignore[attr-defined]
+        for flag in action.option_strings:
+            parser._option_string_actions.pop(flag, None)
+    parser._action_groups[:] = groups
+    strict = [(container, container.conflict_handler) for container in (parser, *groups)]
+    for container, _ in strict:
+        container.conflict_handler = "resolve"
+    try:
+        component.add_args(parser)
+    finally:
+        for container, handler in strict:
+            container.conflict_handler = handler
 
 
 def _add_model_options(parser: argparse.ArgumentParser, arch: str | None) -> None:

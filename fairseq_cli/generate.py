@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any, TextIO
 
+from fairseq.compat.signatures import call_build_generator, fitting
 from fairseq_cli._console import run_command, setup_logging
 
 __all__ = ["cli_main", "console_main", "get_symbols_to_strip_from_output", "main"]
@@ -69,7 +70,7 @@ def _main(cfg: Any, out: TextIO, quantize: str | None) -> Any:
     logger.info("loading model(s) from %s", cfg.common_eval.path)
     models, saved_cfg = load_models(cfg, cfg.common_eval.path, task, overrides)
     # After the models: a task may need their config to read its data.
-    task.load_dataset(cfg.dataset.gen_subset, task_cfg=saved_cfg.task)
+    task.load_dataset(cfg.dataset.gen_subset, **fitting(task.load_dataset, task_cfg=saved_cfg.task))
     language_model = _language_model(cfg, overrides, task)
     prepare_models([*models, language_model], cfg, use_cuda, quantize)
     name = "sacrebleu" if cfg.generation.sacrebleu and _is_bleu(cfg.scoring) else cfg.scoring
@@ -80,7 +81,7 @@ def _main(cfg: Any, out: TextIO, quantize: str | None) -> Any:
     extra: dict[str, Any] = {"lm_model": language_model, "lm_weight": cfg.generation.lm_weight}
     if cfg.generation.eos_token is not None:
         extra["eos"] = _known_symbol(task.target_dictionary, cfg.generation.eos_token)
-    generator = task.build_generator(models, cfg.generation, extra_gen_cls_kwargs=extra)
+    generator = call_build_generator(task, models, cfg.generation, extra)
     run = _Generation(cfg, out, task, models, generator, Text(task, cfg), scorer, use_cuda)
     run.all_batches(_batches(cfg, task, models))
     run.report()
@@ -128,7 +129,8 @@ def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
     from fairseq.logging import progress_bar
 
     data, distributed = cfg.dataset, cfg.distributed_training
-    iterator = task.get_batch_iterator(
+    make = task.get_batch_iterator
+    iterator = make(
         dataset=task.dataset(data.gen_subset),
         max_tokens=data.max_tokens,
         max_sentences=data.batch_size,
@@ -140,7 +142,7 @@ def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
         num_shards=distributed.distributed_world_size,
         shard_id=distributed.distributed_rank,
         num_workers=data.num_workers,
-        data_buffer_size=data.data_buffer_size,
+        **fitting(make, data_buffer_size=data.data_buffer_size),
     ).next_epoch_itr(shuffle=False)
     return progress_bar.progress_bar(
         iterator,
@@ -193,9 +195,9 @@ class _Generation:
             if self.cfg.generation.prefix_size > 0:
                 prefix = sample["target"][:, : self.cfg.generation.prefix_size]
             self.timer.start()
-            hypotheses = self.task.inference_step(
-                self.generator, self.models, sample, prefix_tokens=prefix, constraints=sample.get("constraints")
-            )
+            step = self.task.inference_step
+            given = fitting(step, prefix_tokens=prefix, constraints=sample.get("constraints"))
+            hypotheses = step(self.generator, self.models, sample, **given)
             num_words = sum(len(found[0]["tokens"]) for found in hypotheses if found)
             self.timer.stop(num_words)
             for i, sample_id in enumerate(sample["id"].tolist()):

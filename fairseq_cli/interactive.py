@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from fairseq.compat.signatures import call_build_generator, fitting
 from fairseq_cli._console import run_command, setup_logging
 
 __all__ = ["Batch", "Translation", "buffered_read", "cli_main", "console_main", "main", "make_batches"]
@@ -72,7 +73,8 @@ def make_batches(
             ]
         )
     tokens, lengths = task.get_interactive_tokens_and_lengths(lines, encode_fn)
-    dataset = task.build_dataset_for_inference(tokens, lengths, constraints=constraints)
+    build = task.build_dataset_for_inference
+    dataset = build(tokens, lengths, **fitting(build, constraints=constraints))
     iterator = task.get_batch_iterator(
         dataset=dataset,
         max_tokens=cfg.dataset.max_tokens,
@@ -158,9 +160,7 @@ class _Session:
             extra = {"lm_model": language_model, "lm_weight": cfg.generation.lm_weight}
         if cfg.generation.eos_token is not None:
             extra["eos"] = _known_symbol(self.tgt_dict, cfg.generation.eos_token)
-        # Tasks of plugins may not know the keyword; they get it only when there is something to say.
-        more = {"extra_gen_cls_kwargs": extra} if extra else {}
-        self.generator = self.task.build_generator(self.models, cfg.generation, **more)
+        self.generator = call_build_generator(self.task, self.models, cfg.generation, extra)
         self.text = Text(self.task, cfg)
         self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
         self.max_positions = utils.resolve_max_positions(
@@ -180,7 +180,8 @@ class _Session:
             sample = {"net_input": {"src_tokens": batch.src_tokens, "src_lengths": batch.src_lengths}}
             sample = move_to_device(sample, self.cfg, self.use_cuda)
             begin = time.time()
-            hypotheses = self.task.inference_step(self.generator, self.models, sample, constraints=batch.constraints)
+            step = self.task.inference_step
+            hypotheses = step(self.generator, self.models, sample, **fitting(step, constraints=batch.constraints))
             seconds = time.time() - begin
             self.seconds += seconds
             for i, line in enumerate(batch.ids.tolist()):

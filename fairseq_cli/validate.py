@@ -11,6 +11,7 @@ from argparse import Namespace
 from itertools import chain
 from typing import Any
 
+from fairseq.compat.signatures import fitting
 from fairseq_cli._console import run_command, setup_logging
 
 __all__ = ["cli_main", "console_main", "main"]
@@ -83,14 +84,16 @@ def validate_subset(
     from fairseq.trainer.precision import choose_precision
 
     try:
-        task.load_dataset(subset, combine=False, epoch=1, task_cfg=saved_cfg.task)
+        more = fitting(task.load_dataset, combine=False, epoch=1, task_cfg=saved_cfg.task)
+        task.load_dataset(subset, **more)
         dataset = task.dataset(subset)
     except (KeyError, FileNotFoundError) as error:
         raise KeyError(f"Cannot find dataset: {subset}") from error
     parallel = cfg.distributed_training.distributed_world_size > 1
     world_size = distributed_utils.get_data_parallel_world_size() if parallel else 1
     rank = distributed_utils.get_data_parallel_rank() if parallel else 0
-    itr = task.get_batch_iterator(
+    make = task.get_batch_iterator
+    itr = make(
         dataset=dataset,
         max_tokens=cfg.dataset.max_tokens,
         max_sentences=cfg.dataset.batch_size,
@@ -101,7 +104,7 @@ def validate_subset(
         num_shards=world_size,
         shard_id=rank,
         num_workers=cfg.dataset.num_workers,
-        data_buffer_size=cfg.dataset.data_buffer_size,
+        **fitting(make, data_buffer_size=cfg.dataset.data_buffer_size),
     ).next_epoch_itr(shuffle=False)
     progress = progress_bar.progress_bar(
         itr,

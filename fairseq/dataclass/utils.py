@@ -33,7 +33,8 @@ __all__ = [
     "populate_dataclass",
 ]
 
-# Components whose config, for a class without dataclass, is the whole flat namespace.
+# Components whose config, for a class without dataclass, is always the whole flat namespace; a tokenizer's, scorer's
+# ... is if the class has options at all.
 CORE = ("task", "criterion", "optimizer", "lr_scheduler", "model")
 
 
@@ -99,14 +100,31 @@ def _option_settings(config: Any, name: str) -> Optional[Dict[str, Any]]:
         if settings.get("default") is not None:
             settings["default"] = str(settings["default"])
     elif element is not None:
-        settings["type"] = lambda text: eval_str_list(text, x_type=element)
-        if isinstance(settings.get("default"), (list, tuple)):
+        settings["type"] = _list_reader(element)
+        # argparse reads a default that is text as if it had been given; names without quotes are no literals.
+        if isinstance(settings.get("default"), (list, tuple)) and element is not str:
             settings["default"] = ",".join(str(item) for item in settings["default"])
     elif kind is bool:
         settings.update(action="store_false" if default is True else "store_true", default=default)
     else:
         settings["type"] = kind
     return settings
+
+
+def _list_reader(element: Any) -> Any:
+    """What argparse converts the text of a list option with."""
+
+    def read(text: Any) -> Optional[List[Any]]:
+        try:
+            return eval_str_list(text, x_type=element)
+        except (ValueError, SyntaxError, TypeError):
+            if element is str and isinstance(text, str) and not text.lstrip().startswith(("[", "(")):
+                return [part.strip() for part in text.split(",")]
+            raise ValueError(text) from None
+
+    # argparse puts it into "invalid ... value".
+    read.__name__ = f"list of {getattr(element, '__name__', element)}"
+    return read
 
 
 def gen_parser_from_dataclass(
@@ -200,8 +218,8 @@ def _component(kind: str, args: Namespace) -> Any:
         return None
     if registered in dataclasses_:
         return {**dataclass_values(dataclasses_[registered], args), "_name": name}
-    if kind not in CORE:
-        return name
+    if kind not in CORE and not hasattr(classes.get(registered), "add_args"):
+        return name  # it reads no options
     return _legacy_section(args, classes.get(registered), name)
 
 

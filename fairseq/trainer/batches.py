@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from fairseq.compat.signatures import fitting
+
 __all__ = ["BatchSource"]
 
 logger = logging.getLogger("fairseq.trainer")
@@ -50,29 +52,33 @@ class BatchSource:
         cfg, task = trainer.cfg, trainer.task
         if load_dataset:
             logger.info("loading train data for epoch %s", epoch)
-            task.load_dataset(
-                cfg.dataset.train_subset, epoch=epoch, combine=combine, data_selector=data_selector, tpu=trainer.tpu
+            more = fitting(
+                task.load_dataset, epoch=epoch, combine=combine, data_selector=data_selector, tpu=trainer.tpu
             )
+            task.load_dataset(cfg.dataset.train_subset, **more)
         dataset = task.dataset(cfg.dataset.train_subset)
         epoch = self._epoch_to_make(epoch, dataset, kept=not disable_iterator_cache)
         seed = cfg.common.seed + epoch if cfg.dataset.update_ordered_indices_seed else cfg.common.seed
         iterator = task.get_batch_iterator(
-            dataset=dataset,
-            max_tokens=cfg.dataset.max_tokens,
-            max_sentences=cfg.dataset.batch_size,
-            max_positions=self._max_positions(cfg.dataset.max_tokens),
-            ignore_invalid_inputs=True,
-            required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
-            seed=seed,
-            num_shards=trainer.data_parallel_world_size if shard_batch_itr else 1,
-            shard_id=trainer.data_parallel_rank if shard_batch_itr else 0,
-            num_workers=cfg.dataset.num_workers,
-            epoch=epoch,
-            data_buffer_size=cfg.dataset.data_buffer_size,
-            disable_iterator_cache=disable_iterator_cache,
-            skip_remainder_batch=cfg.optimization.skip_remainder_batch,
-            grouped_shuffling=cfg.dataset.grouped_shuffling,
-            update_epoch_batch_itr=cfg.dataset.update_epoch_batch_itr,
+            dataset,
+            **fitting(
+                task.get_batch_iterator,
+                max_tokens=cfg.dataset.max_tokens,
+                max_sentences=cfg.dataset.batch_size,
+                max_positions=self._max_positions(cfg.dataset.max_tokens),
+                ignore_invalid_inputs=True,
+                required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
+                seed=seed,
+                num_shards=trainer.data_parallel_world_size if shard_batch_itr else 1,
+                shard_id=trainer.data_parallel_rank if shard_batch_itr else 0,
+                num_workers=cfg.dataset.num_workers,
+                epoch=epoch,
+                data_buffer_size=cfg.dataset.data_buffer_size,
+                disable_iterator_cache=disable_iterator_cache,
+                skip_remainder_batch=cfg.optimization.skip_remainder_batch,
+                grouped_shuffling=cfg.dataset.grouped_shuffling,
+                update_epoch_batch_itr=cfg.dataset.update_epoch_batch_itr,
+            ),
         )
         if iterator is not self._iterator:
             self._iterator, self.made_in_epoch = iterator, epoch
@@ -83,22 +89,26 @@ class BatchSource:
         """The iterator over a validation subset."""
         trainer = self.trainer
         cfg = trainer.cfg
-        iterator = trainer.task.get_batch_iterator(
-            dataset=trainer.task.dataset(subset),
-            max_tokens=cfg.dataset.max_tokens_valid,
-            max_sentences=cfg.dataset.batch_size_valid,
-            max_positions=self._max_positions(),
-            ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
-            required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
-            seed=cfg.common.seed,
-            num_shards=trainer.data_parallel_world_size,
-            shard_id=trainer.data_parallel_rank,
-            num_workers=cfg.dataset.num_workers,
-            # Always epoch 1: validation batches are the same each time.
-            epoch=1,
-            data_buffer_size=cfg.dataset.data_buffer_size,
-            disable_iterator_cache=disable_iterator_cache,
-            skip_remainder_batch=False,
+        make = trainer.task.get_batch_iterator
+        iterator = make(
+            trainer.task.dataset(subset),
+            **fitting(
+                make,
+                max_tokens=cfg.dataset.max_tokens_valid,
+                max_sentences=cfg.dataset.batch_size_valid,
+                max_positions=self._max_positions(),
+                ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
+                required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
+                seed=cfg.common.seed,
+                num_shards=trainer.data_parallel_world_size,
+                shard_id=trainer.data_parallel_rank,
+                num_workers=cfg.dataset.num_workers,
+                # Always epoch 1: validation batches are the same each time.
+                epoch=1,
+                data_buffer_size=cfg.dataset.data_buffer_size,
+                disable_iterator_cache=disable_iterator_cache,
+                skip_remainder_batch=False,
+            ),
         )
         self.set_dummy(iterator.first_batch)
         return iterator

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from fairseq.compat.signatures import fitting
+
 __all__ = ["check_agreement", "diagnose_non_finite", "is_out_of_memory", "recover_from_oom", "require_finite"]
 
 logger = logging.getLogger("fairseq.trainer")
@@ -70,12 +72,12 @@ def diagnose_non_finite(trainer: Any, samples: Sequence[Any]) -> None:
     with NanDetector(trainer.get_model()):
         for sample in samples:
             sample, _ = trainer._prepare_sample(sample)
-            trainer.task.train_step(
-                sample,
-                trainer.model,
-                trainer.criterion,
-                trainer.optimizer,
-                trainer.get_num_updates(),
+            train_step = trainer.task.train_step
+            train_step(
+                sample=sample,
+                model=trainer.model,
+                criterion=trainer.criterion,
+                optimizer=trainer.optimizer,
                 ignore_grad=False,
-                **trainer._extra_step_arguments(),
+                **fitting(train_step, update_num=trainer.get_num_updates(), **trainer._extra_step_arguments()),
             )

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from fairseq.compat.signatures import fitting
 from fairseq.logging import metrics
 from fairseq.trainer import guard
 
@@ -99,14 +100,14 @@ class TrainingStep:
             sample, is_dummy = trainer._prepare_sample(sample)
             try:
                 with self._without_sync(is_last=index == len(samples) - 1):
-                    _, sample_size, output = trainer.task.train_step(
+                    train_step = trainer.task.train_step
+                    _, sample_size, output = train_step(
                         sample=sample,
                         model=trainer.model,
                         criterion=trainer.criterion,
                         optimizer=trainer.optimizer,
-                        update_num=trainer.get_num_updates(),
                         ignore_grad=is_dummy,
-                        **trainer._extra_step_arguments(),
+                        **fitting(train_step, update_num=trainer.get_num_updates(), **trainer._extra_step_arguments()),
                     )
             except RuntimeError as error:
                 if not guard.is_out_of_memory(error):

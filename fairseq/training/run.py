@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from fairseq import checkpoint_utils, tasks, utils
+from fairseq.compat.signatures import fitting
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from fairseq.training import early_stop, preemption, process_options, profiling
@@ -119,10 +120,10 @@ def _load_validation_data(cfg: Any, task: Any) -> None:
 
     # Training data comes later: a checkpoint decides which epoch of it.
     if cfg.dataset.combine_valid_subsets:
-        task.load_dataset("valid", combine=True, epoch=1)
+        task.load_dataset("valid", **fitting(task.load_dataset, combine=True, epoch=1))
     else:
         for subset in cfg.dataset.valid_subset.split(","):
-            task.load_dataset(subset, combine=False, epoch=1)
+            task.load_dataset(subset, **fitting(task.load_dataset, combine=False, epoch=1))
     data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
 
 

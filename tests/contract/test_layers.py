@@ -30,7 +30,7 @@ ROWS: list[list[str]] = [
     ["tasks"],
     ["checkpoint_utils"],
     ["trainer"],
-    ["training", "options", "benchmark"],
+    ["training", "options", "benchmark", "model_parallel"],
     ["hub_utils", "collect_env"],
 ]  # fmt: skip
 
