@@ -23,7 +23,7 @@ import torch
 from fairseq.compat.lines import safe_readline
 from fairseq.data import indexed_dataset
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.encode_lines import encode_lines, is_plain
+from fairseq.data.encode_lines import TextEncoder, is_plain
 from fairseq.data.parallel_lines import run_in_parallel
 from fairseq.file_chunker_utils import Chunker, count_lines, find_offsets, read_line_blocks, split_lines
 from fairseq.file_io import PathManager, naming_file
@@ -130,6 +130,14 @@ class VocabularyDatasetBinarizer(Binarizer):
         self.reverse_order = reverse_order
         self.already_numberized = already_numberized
 
+    def _text_encoder(self) -> TextEncoder:
+        """Made anew if an attribute was changed since."""
+        encoder: TextEncoder | None = self.__dict__.get("_encoder")
+        options = (self.append_eos, self.reverse_order)
+        if encoder is None or encoder.dictionary is not self.dict or encoder.options != options:
+            encoder = self._encoder = TextEncoder(self.dict, *options)
+        return encoder
+
     def binarize_line(self, line: str, summary: BinarizeSummary) -> torch.IntTensor:
         if summary.replaced is None:
             summary.replaced = Counter()
@@ -166,10 +174,7 @@ class VocabularyDatasetBinarizer(Binarizer):
         overridden = type(self).binarize_line is not VocabularyDatasetBinarizer.binarize_line
         if overridden or self.already_numberized or not is_plain(self.dict, self.tokenize):
             return super().binarize_lines(text, summary)
-        lines = text.split("\n")
-        if not lines[-1]:
-            lines.pop()
-        tokens, lengths, replaced = encode_lines(lines, self.dict, self.append_eos, self.reverse_order)
+        tokens, lengths, replaced = self._text_encoder().encode(text)
         summary.merge(BinarizeSummary(len(lengths), replaced, len(tokens)))
         return tokens, lengths
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from fairseq.data.word_counts import WordCounts
 from fairseq.file_chunker_utils import find_offsets, read_line_blocks, split_lines
 from fairseq.file_io import PathManager, atomic_open
 from fairseq.tokenizer import tokenize_line
@@ -385,16 +386,19 @@ def count_words(
     counts: Counter[str] = Counter()
     if start == end:
         return counts
+    plain, num_sentences = WordCounts(), 0
     for text, num_bytes in read_line_blocks(path, start, end):
         num_lines = text.count("\n") + (not text.endswith("\n"))
         if tokenize is tokenize_line:
             # A line end is white space too, so the lines need not be taken apart.
-            counts.update(text.split())
+            plain.add(text)
         else:
             for line in split_lines(text):
                 counts.update(tokenize(line))
-        counts[eos_word] += num_lines
+        num_sentences += num_lines
         report(num_lines, num_bytes)
+    counts.update(plain.total())
+    counts[eos_word] += num_sentences
     return counts
 
 

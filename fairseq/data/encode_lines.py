@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fairseq.data.dictionary import Dictionary
+from fairseq.data.word_counts import compiled
 from fairseq.tokenizer import tokenize_line
 
-__all__ = ["EncodedLines", "encode_lines", "is_plain"]
+__all__ = ["EncodedLines", "TextEncoder", "encode_lines", "is_plain"]
 
 
 class EncodedLines(NamedTuple):
@@ -44,6 +45,51 @@ def is_plain(dictionary: Any, tokenize: Callable[[str], Sequence[str]]) -> bool:
         and hasattr(dictionary, "unk_index")
         and hasattr(dictionary, "eos_index")
     )
+
+
+class TextEncoder:
+    """Encodes blocks of text; the words of the dictionary are put into a table once.
+
+    Args:
+        dictionary: one for which ``is_plain`` holds.
+        append_eos, reverse_order: as for ``encode_lines``.
+    """
+
+    def __init__(self, dictionary: Dictionary, append_eos: bool = True, reverse_order: bool = False) -> None:
+        self.dictionary = dictionary
+        self.append_eos = append_eos
+        self.reverse_order = reverse_order
+        self.options = (append_eos, reverse_order)
+        self._table: Any = None
+        self._known = -1
+
+    def encode(self, text: str) -> EncodedLines:
+        r"""Encode a text of whole lines, each ended by ``\n``; the last may lack it."""
+        if compiled is not None:
+            try:
+                return self._encode_bytes(text.encode())
+            except UnicodeEncodeError:
+                pass  # lone surrogates, which no file in UTF-8 has
+        lines = text.split("\n")
+        if not lines[-1]:
+            lines.pop()
+        return encode_lines(lines, self.dictionary, self.append_eos, self.reverse_order)
+
+    def _encode_bytes(self, text: bytes) -> EncodedLines:
+        indices = self.dictionary.indices
+        if self._known != len(indices):
+            self._table, self._known = compiled.WordTable(), len(indices)
+            for word, index in indices.items():
+                # Words with white space in them are never met; a table of words does not take them.
+                if len(word.split()) == 1 and word == word.strip():
+                    self._table.set(word.encode("utf-8", "surrogatepass"), index)
+        end = self.dictionary.eos_index if self.append_eos else -1
+        tokens, lengths, spans = self._table.encode(text, self.dictionary.unk_index, end, self.reverse_order)
+        return EncodedLines(tokens, lengths, Counter(text[start:end].decode() for start, end in spans.tolist()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The table is made again where it is needed.
+        return {**self.__dict__, "_table": None, "_known": -1}
 
 
 def encode_lines(
