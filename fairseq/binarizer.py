@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fairseq.compat.lines import safe_readline
+from fairseq.compat.old_names import old_names
 from fairseq.data import indexed_dataset
 from fairseq.data.dictionary import Dictionary
 from fairseq.data.encode_lines import TextEncoder, is_plain
@@ -36,7 +36,6 @@ __all__ = [
     "FileBinarizer",
     "LegacyBinarizer",
     "VocabularyDatasetBinarizer",
-    "safe_readline",
 ]
 
 
@@ -386,3 +385,6 @@ def _tensors(
     with Chunker(PathManager.get_local_path(filename), start, end) as lines:
         for line in lines:
             yield binarizer.binarize_line(line, summary)
+
+
+__getattr__ = old_names(__name__)

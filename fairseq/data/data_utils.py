@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from fairseq.compat.old_names import old_names
 from fairseq.data.collation import collate_tokens, lengths_to_mask, lengths_to_padding_mask
 from fairseq.data.size_limits import (
     batch_by_size,
@@ -204,3 +205,6 @@ def post_process(sentence: str, symbol: Optional[str]) -> str:
         marker = "@@ " if symbol == "subword_nmt" else symbol
         return (sentence + " ").replace(marker, "").rstrip()
     raise NotImplementedError(f"Unknown post_process option: {symbol}")
+
+
+__getattr__ = old_names(__name__)

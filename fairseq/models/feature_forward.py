@@ -24,7 +24,7 @@ def ends_with_output_layer(function: Function, how: str = "") -> Function:
 
     Args:
         how: for a model's ``forward``: ``"extract_features"`` if the method of that name gives the features,
-            ``"features_only"`` if ``forward(..., features_only=True)`` does. Empty for decoders.
+            ``"features_only"`` if ``forward(..., features_only=True)`` does. Decoders: the latter or empty.
     """
     setattr(function, MARK, how)
     return function
@@ -66,6 +66,8 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
     )
     if not plain:
         return None
-    if how == "features_only":
+    # A language model hands its arguments to the decoder, and some are of that decoder's forward only.
+    hands_on = not hasattr(model, "encoder") and _mark_of(decoder, "forward") == "features_only"
+    if how == "features_only" or hands_on:
         return lambda **inputs: model(**inputs, features_only=True), projection  # type: ignore[return-value]
     return model.extract_features, projection  # type: ignore[return-value]

@@ -26,6 +26,8 @@ _EXPORTS = {
     "Fp32InstanceNorm": "fp32_instance_norm",
     "Fp32LayerNorm": "layer_norm",
     "GradMultiply": "grad_multiply",
+    "GumbelVectorQuantizer": "gumbel_vector_quantizer",
+    "KmeansVectorQuantizer": "kmeans_vector_quantizer",
     "LayerDropModuleList": "layer_drop",
     "LayerNorm": "layer_norm",
     "LearnedPositionalEmbedding": "learned_positional_embedding",

@@ -28,6 +28,13 @@ class LinearizedConvolution(FairseqIncrementalState, ConvTBC):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **kwargs: Any) -> None:
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
 
+    def state_dict(  # type: ignore[override]
+        self, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
+        """As of any module; old plugins give the arguments by position."""
+        entries: dict[str, Any] = super().state_dict(destination=destination, prefix=prefix, keep_vars=keep_vars)
+        return entries
+
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
         """Drop the copy of the weight that early checkpoints hold."""
         state_dict.pop(name + "._linearized_weight" if name else "_linearized_weight", None)

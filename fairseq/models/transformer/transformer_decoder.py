@@ -320,5 +320,5 @@ class TransformerDecoder(TransformerDecoderBase):
         return super().build_decoder_layer(TransformerConfig.from_namespace(args), no_encoder_attn=no_encoder_attn)
 
 
-ends_with_output_layer(TransformerDecoderBase.forward)
+ends_with_output_layer(TransformerDecoderBase.forward, "features_only")
 ends_with_output_layer(TransformerDecoderBase.output_layer)
