@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairseq import checkpoint_utils
+from fairseq.checkpoint_utils.shards import files_of
 from fairseq.file_io import PathManager
 from fairseq.utils.literals import parse_literal
 
@@ -50,7 +51,7 @@ def _decide(cfg: Any, suffix: str) -> _Start:
             )
         return _Start(cfg.restore_file.replace(".pt", f"{suffix}.pt") if suffix else cfg.restore_file, *resets)
     path = os.path.join(cfg.save_dir, f"checkpoint_last{suffix}.pt")
-    if PathManager.exists(path):
+    if files_of(path):
         return _Start(path, *resets)
     continue_once = getattr(cfg, "continue_once", None)
     if continue_once is not None:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 __all__ = [
     "buffer_settings",
-    "distribute",
     "fsdp",
     "fsdp_runs_on",
     "fused_adamw",
     "grad_scaler",
     "is_sharded",
     "local_part",
+    "own_rows",
     "shard_of",
 ]
 
@@ -108,13 +108,15 @@ def fsdp_runs_on(kind: str) -> bool:
     return kind != "cpu" or hasattr(torch.cpu.Stream, "record_event")
 
 
-def distribute(tensor: Tensor, mesh: Any, placements: Any) -> Any:
-    """A whole tensor as a ``DTensor``; public since 2.5, under a private name before."""
-    try:
-        from torch.distributed.tensor import distribute_tensor
-    except ImportError:
-        from torch.distributed._tensor import distribute_tensor  # type: ignore[no-redef]
-    return distribute_tensor(tensor, mesh, placements)
+def own_rows(whole: Tensor, target: Any) -> Tensor:
+    """The part of a whole tensor that this worker keeps, for a ``DTensor`` split along its first dimension.
+
+    Nothing is sent: every worker must have the whole tensor.
+    """
+    mesh = target.device_mesh
+    per_worker = -(-whole.shape[0] // mesh.size())
+    start = min(mesh.get_local_rank() * per_worker, whole.shape[0])
+    return whole[start : start + per_worker]
 
 
 def is_sharded(value: Any) -> bool:

@@ -14,9 +14,13 @@ __all__ = ["DistributedTimeoutWrapper"]
 
 logger = logging.getLogger(__name__)
 
+# Seconds between the signal and the end by force: a process that waits inside a device library does not heed signals.
+GRACE = 60.0
+FORCE = getattr(signals, "SIGKILL", signals.SIGTERM)
+
 
 class DistributedTimeoutWrapper(nn.Module):
-    """Send this process a signal when no forward pass happened for ``timeout`` seconds.
+    """Send this process a signal when no forward pass happened for ``timeout`` seconds, and kill it if that is no use.
 
     The clock starts with the first forward pass. Attributes and state dictionaries are those of the wrapped module.
 
@@ -82,4 +86,7 @@ def _watch(heartbeat: threading.Event, finished: threading.Event, timeout: float
                 timeout,
             )
             os.kill(process, signal)
+            if not finished.wait(GRACE):
+                logger.error("The signal did not end the job within %s seconds: it is killed.", GRACE)
+                os.kill(process, FORCE)
             return

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fairseq.compat.torch import distribute, fsdp_runs_on
 from fairseq.compat.torch import fsdp as find_fsdp
+from fairseq.compat.torch import fsdp_runs_on, own_rows
 from fairseq.distributed import groups
 
 __all__ = ["DummyProcessGroup", "FullyShardedDataParallel", "fsdp_enable_wrap", "fsdp_wrap", "has_FSDP"]
@@ -194,11 +194,10 @@ class FullyShardedDataParallel(nn.Module):
         return state
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, model_cfg: Any = None) -> Any:  # type: ignore[override]
-        """Load whole tensors, which every worker must have, or with ``use_sharded_state`` this worker's shards.
+        """Load whole tensors, which every worker must have, or this worker's shards; shapes tell which is which.
 
         Raises:
-            RuntimeError: missing or unexpected names (with ``strict``), or a shard of another size (a checkpoint of
-                another number of workers; consolidate it first).
+            RuntimeError: missing or unexpected names (with ``strict``), or a tensor that is neither.
         """
         if hasattr(self.module, "upgrade_state_dict"):
             self.module.upgrade_state_dict(state_dict)  # type: ignore[operator]
@@ -209,7 +208,7 @@ class FullyShardedDataParallel(nn.Module):
             raise RuntimeError(f"state_dict does not match: missing {missing}, unexpected {unexpected}")
         for key, value in state_dict.items():
             if key in own:
-                _copy_into(own[key], value, self.use_sharded_state, key)
+                _copy_into(own[key], value, key)
         return nn.modules.module._IncompatibleKeys(missing, unexpected)
 
 
@@ -224,19 +223,18 @@ def _cast_buffers(module: nn.Module, dtype: torch.dtype | None) -> None:
 
 
 @torch.no_grad()
-def _copy_into(target: Tensor, value: Tensor, is_shard: bool, name: str) -> None:
+def _copy_into(target: Tensor, value: Tensor, name: str) -> None:
     """Write a whole tensor, or a shard, into a parameter that may be sharded."""
     if not hasattr(target, "to_local"):
         target.copy_(value)
         return
     local = target.to_local()
-    if is_shard:
-        if local.shape != value.shape:
-            raise RuntimeError(
-                f"the saved shard of {name} has shape {tuple(value.shape)}, this worker holds {tuple(local.shape)}; "
-                "the number of workers has changed: load a consolidated checkpoint"
-            )
+    if value.shape == target.shape:
+        local.copy_(own_rows(value, target))
+    elif value.shape == local.shape:
         local.copy_(value)
-        return
-    whole = value.to(device=local.device, dtype=target.dtype)
-    local.copy_(distribute(whole, target.device_mesh, target.placements).to_local())  # type: ignore[attr-defined]
+    else:
+        raise RuntimeError(
+            f"{name} is {tuple(value.shape)} in the checkpoint, but {tuple(target.shape)} in the model, of which this "
+            f"worker holds {tuple(local.shape)}"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fairseq.compat.torch import distribute, is_sharded, shard_of
+from fairseq.compat.torch import is_sharded, own_rows, shard_of
 
 __all__ = ["gather", "spread"]
 
@@ -57,10 +57,10 @@ def _placed(value: Any, p: Any) -> Any:
         return value
     device = p.to_local().device
     if value.shape == p.shape:
-        return distribute(value.to(device), p.device_mesh, p.placements)
+        return shard_of(own_rows(value, p).to(device, copy=True), p)
     if value.shape == p.to_local().shape:
         return shard_of(value.to(device), p)
     raise ValueError(
         f"an optimizer state of shape {tuple(value.shape)} fits neither the parameter, {tuple(p.shape)}, nor its "
-        f"shard, {tuple(p.to_local().shape)}; the number of workers has changed: load a consolidated checkpoint"
+        f"shard, {tuple(p.to_local().shape)}"
     )

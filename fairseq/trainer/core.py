@@ -513,7 +513,13 @@ class Trainer:
         return extra_state
 
     def _read_for_all_workers(self, filename: str) -> dict[str, Any] | None:
-        """The state in a file; one worker reads and tells the others, unless each has a file of its own."""
+        """The state in a file; one worker reads and tells the others, unless each has a file of its own.
+
+        A checkpoint in shards that this number of workers cannot take as they are is joined, whatever the workers'
+        own form is.
+        """
+        from fairseq.checkpoint_utils.shards import files_for
+
         each_reads = (
             self.data_parallel_world_size == 1
             or self.cfg.checkpoint.load_checkpoint_on_all_dp_ranks
@@ -523,8 +529,7 @@ class Trainer:
         state, problem = None, None
         if each_reads or self.data_parallel_rank == 0:
             try:
-                if PathManager.isfile(filename):
-                    state = checkpoint_utils.load_checkpoint_to_cpu(filename, load_on_all_ranks=each_reads, mmap=True)
+                state = self._read(files_for(filename, self.data_parallel_world_size), on_all_ranks=each_reads)
             except Exception as error:
                 if each_reads:
                     raise
@@ -539,6 +544,21 @@ class Trainer:
             if message is not None:
                 raise problem or CheckpointError(message)
         return state
+
+    def _read(self, files: list[str], on_all_ranks: bool) -> dict[str, Any] | None:
+        states = [
+            checkpoint_utils.load_checkpoint_to_cpu(name, load_on_all_ranks=on_all_ranks, mmap=True) for name in files
+        ]
+        if len(states) < 2:
+            return states[0] if states else None
+        from fairseq.checkpoint_utils.shards import WORKERS, join
+        from fairseq.serialization.notes import NOTES
+
+        logger.info("joining %s shards: %s", len(files), ", ".join(files))
+        notes = states[0].get(NOTES, {})
+        shapes = {name: value.shape for name, value in self._model.state_dict().items()}
+        trained = [p.shape for p in chain(self._model.parameters(), self._criterion.parameters()) if p.requires_grad]
+        return {**join(states, files, shapes, trained), NOTES: {WORKERS: len(files), **notes}}
 
 
 def _refuse_unsupported(cfg: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from fairseq.checkpoint_utils.shards import WORKERS
 from fairseq.logging import meters, metrics
 from fairseq.serialization.mapped import MappedTensors
 from fairseq.serialization.notes import NOTES
@@ -46,8 +47,9 @@ def make_state(trainer: Any) -> dict[str, Any]:
             state["extra_state"]["ema_fp32_params"] = trainer.ema.fp32_params
     if not cfg.checkpoint.no_save_optimizer_state:
         state["last_optimizer_state"] = trainer.optimizer.state_dict()
+    state[NOTES] = {WORKERS: trainer.data_parallel_world_size}
     if trainer.batches.made_in_epoch is not None:
-        state[NOTES] = {"batches_made_in_epoch": trainer.batches.made_in_epoch}
+        state[NOTES]["batches_made_in_epoch"] = trainer.batches.made_in_epoch
     return state
 
 
@@ -82,8 +84,10 @@ def restore(
         AssertionError: criterion or optimizer are others than those of the checkpoint.
     """
     _restore_weights(trainer, filename, state)
-    trainer.batches.resume_batches_of(state.get(NOTES, {}).get("batches_made_in_epoch"))
+    notes = state.get(NOTES, {})
+    trainer.batches.resume_batches_of(notes.get("batches_made_in_epoch"))
     extra_state: dict[str, Any] = state["extra_state"]
+    _move_position(extra_state, notes.get(WORKERS), trainer.data_parallel_world_size)
     trainer._optim_history = state["optimizer_history"]
     last = state["optimizer_history"][-1]
     optimizer_state = state.pop("last_optimizer_state", None)
@@ -118,6 +122,21 @@ def _restore_weights(trainer: Any, filename: str, state: dict[str, Any]) -> None
             f"({reason[:500]})"
         ) from error
     state.pop("model")
+
+
+def _move_position(extra_state: dict[str, Any], before: Any, now: int) -> None:
+    """Turn a position that ``before`` workers counted, each its own batches, into that of ``now`` workers.
+
+    All of them together go through the epoch in one order, so the place is the same; where it falls between two steps
+    of the new number, the step is repeated rather than any sentence left out. Files of upstream do not say how many
+    workers there were, and keep their count.
+    """
+    position = extra_state.get("train_iterator")
+    if position is None or not isinstance(before, int) or before in (0, now):
+        return
+    done = position.get("iterations_in_epoch", 0) * before
+    extra_state["train_iterator"] = {**position, "iterations_in_epoch": done // now}
+    logger.info("%s workers saved this checkpoint, %s go on: they begin at batch %s", before, now, done // now * now)
 
 
 def _same_classes(trainer: Any, last: dict[str, Any]) -> None:

@@ -55,6 +55,8 @@ def main(cfg: Any) -> None:
         with preemption.leave_on_signals(), profiling.recorded(cfg, trainer):
             _epochs(cfg, trainer, task, epoch_itr)
     finally:
+        # What comes after training is no forward pass: --heartbeat-timeout must not take it for a stall.
+        getattr(trainer.model, "stop_timeout", lambda: None)()
         _finish_writing()
     logger.info("done training in %.1f seconds", time.time() - started)
 

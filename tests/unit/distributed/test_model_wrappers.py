@@ -72,6 +72,21 @@ def test_a_stalled_job_is_signalled_and_a_working_one_is_not(monkeypatch: pytest
     assert len(sent) == 1
 
 
+def test_a_job_that_does_not_heed_the_signal_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, arrived = [], threading.Event()
+
+    def kill(process: int, number: int) -> None:
+        sent.append(number)
+        if number == signal.SIGKILL:
+            arrived.set()
+
+    monkeypatch.setattr("os.kill", kill)
+    monkeypatch.setattr("fairseq.distributed.distributed_timeout_wrapper.GRACE", 0.05)
+    idle = DistributedTimeoutWrapper(Model(2, 2), timeout=0.05)
+    idle(torch.ones(1, 2))
+    assert arrived.wait(5) and sent == [signal.SIGINT, signal.SIGKILL]
+
+
 def backend(name: str, **given: Any) -> Any:
     return SimpleNamespace(ddp_backend=name, tpu=False, heartbeat_timeout=-1, **given)
 
