@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import logging
 import os
 import sys
@@ -33,6 +35,7 @@ def main(cfg: Any, override_args: Any = None) -> None:
     import torch
 
     from fairseq import checkpoint_utils, utils
+    from fairseq.training.idle_options import idle_in_validation, warn_about
     from fairseq.utils.literals import parse_literal
 
     if isinstance(cfg, Namespace):
@@ -68,7 +71,9 @@ def main(cfg: Any, override_args: Any = None) -> None:
             member.bfloat16()
         if use_cuda:
             member.cuda()
-    logger.info("%s", saved_cfg)
+    if not cfg.common_eval.quiet:
+        logger.info("%s", saved_cfg)
+    warn_about(idle_in_validation(cfg))
     criterion = task.build_criterion(saved_cfg.criterion)
     criterion.eval()
     for subset in cfg.dataset.valid_subset.split(","):
@@ -79,12 +84,14 @@ def validate_subset(
     cfg: Any, saved_cfg: Any, task: Any, model: Any, criterion: Any, subset: str, use_cuda: bool
 ) -> dict[str, Any]:
     """Compute and log the metrics of one subset; returns them, rounded as they are shown."""
+    from fairseq import utils
     from fairseq.distributed import utils as distributed_utils
     from fairseq.logging import metrics, progress_bar
     from fairseq.trainer.precision import choose_precision
 
     try:
-        more = fitting(task.load_dataset, combine=False, epoch=1, task_cfg=saved_cfg.task)
+        combine = bool(cfg.dataset.combine_valid_subsets)
+        more = fitting(task.load_dataset, combine=combine, epoch=1, task_cfg=saved_cfg.task)
         task.load_dataset(subset, **more)
         dataset = task.dataset(subset)
     except (KeyError, FileNotFoundError) as error:
@@ -92,17 +99,20 @@ def validate_subset(
     parallel = cfg.distributed_training.distributed_world_size > 1
     world_size = distributed_utils.get_data_parallel_world_size() if parallel else 1
     rank = distributed_utils.get_data_parallel_rank() if parallel else 0
+    if cfg.dataset.fixed_validation_seed is not None:
+        utils.set_torch_seed(cfg.dataset.fixed_validation_seed)
+    shards, shard = cfg.dataset.num_shards, cfg.dataset.shard_id
     make = task.get_batch_iterator
     itr = make(
         dataset=dataset,
-        max_tokens=cfg.dataset.max_tokens,
-        max_sentences=cfg.dataset.batch_size,
+        max_tokens=cfg.dataset.max_tokens_valid,
+        max_sentences=cfg.dataset.batch_size_valid,
         max_positions=_max_positions(task, model),
         ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
         required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
         seed=cfg.common.seed,
-        num_shards=world_size,
-        shard_id=rank,
+        num_shards=shards * world_size,
+        shard_id=shard * world_size + rank,
         num_workers=cfg.dataset.num_workers,
         **fitting(make, data_buffer_size=cfg.dataset.data_buffer_size),
     ).next_epoch_itr(shuffle=False)
@@ -110,17 +120,21 @@ def validate_subset(
         itr,
         prefix=f"valid on '{subset}' subset",
         log_file=cfg.common.log_file,
-        log_interval=cfg.common.log_interval,
+        log_interval=None if cfg.common_eval.quiet else cfg.common.log_interval,
         log_format=cfg.common.log_format,
         default_log_format="simple" if cfg.common.no_progress_bar else "tqdm",
         tensorboard_logdir=cfg.common.tensorboard_logdir if rank == 0 else None,
         wandb_project=cfg.common.wandb_project if rank == 0 else None,
         wandb_run_name=os.environ.get("WANDB_NAME", os.path.basename(cfg.checkpoint.save_dir)),
+        aim_repo=cfg.common.aim_repo if rank == 0 else None,
+        aim_run_hash=cfg.common.aim_run_hash if rank == 0 else None,
+        aim_param_checkpoint_dir=cfg.checkpoint.save_dir,
+        azureml_logging=cfg.common.azureml_logging if rank == 0 else False,
     )
     precision = choose_precision(cfg.common)
     outputs = [
         output
-        for index, sample in enumerate(progress)
+        for index, sample in enumerate(itertools.islice(progress, cfg.dataset.max_valid_steps))
         if (output := _valid_output(task, model, criterion, sample, precision, use_cuda, progress, index)) is not None
     ]
     if parallel:
@@ -132,7 +146,17 @@ def validate_subset(
         task.reduce_metrics(outputs, criterion)
         stats = own.get_smoothed_values()
     progress.print(stats, tag=subset, step=len(outputs))
+    if cfg.common_eval.results_path and rank == 0:
+        _write_results(cfg.common_eval.results_path, subset, stats)
     return stats
+
+
+def _write_results(folder: str, subset: str, stats: dict[str, Any]) -> None:
+    """The metrics of a subset as ``validate-SUBSET.json``."""
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, f"validate-{subset}.json"), "w", encoding="utf-8") as out:
+        json.dump({key: float(value) for key, value in stats.items()}, out, indent=1)
+        out.write("\n")
 
 
 def _max_positions(task: Any, model: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fairseq import checkpoint_utils
 from fairseq.checkpoint_utils.building import Frugal, fill
 from fairseq.checkpoint_utils.names import get_maybe_sharded_checkpoint_filename
+from fairseq.checkpoint_utils.shards import files_of, join
 from fairseq.file_io import PathManager
 from fairseq.serialization.errors import CheckpointError, shown
 from fairseq.serialization.mapped import MappedTensors
@@ -79,10 +80,8 @@ def load_model_ensemble_and_task(
     cfg: Any = None
     for filename in filenames:
         model: Any = None
-        for shard in range(num_shards):
-            name = get_maybe_sharded_checkpoint_filename(filename, suffix, shard, num_shards)
-            if not PathManager.exists(name):
-                raise OSError(f"Model file not found: {name}")
+        for files in _files_of(filename, suffix, num_shards):
+            name = files[0]
             mapped = None
             if state is None:
                 state = checkpoint_utils.load_checkpoint_to_cpu(name, arg_overrides, mmap=True)
@@ -93,7 +92,9 @@ def load_model_ensemble_and_task(
                     task = tasks.setup_task(cfg.task, from_checkpoint=True)
                 if "task_state" in state:
                     task.load_state_dict(state["task_state"])
-                if model is None:
+                if len(files) > 1:
+                    model = _model_from_rows(task, cfg, state, files, strict)
+                elif model is None:
                     model = _model_for(task, cfg, state, name, mapped, strict)
                 else:
                     fill(model, state["model"], mapped, strict=strict, model_cfg=cfg.model)
@@ -136,6 +137,35 @@ def _model_for(
     mode = Frugal(limits, name, skip=strict)
     model = build(mode)
     return build(Frugal(limits, name, skip=False)) if mode.unfilled() else model
+
+
+def _model_from_rows(task: Any, cfg: Any, state: dict[str, Any], files: list[str], strict: bool) -> nn.Module:
+    """Build a model whose parameters are spread over files, each with some rows of all of them, and fill it."""
+    model = _build_model(task, cfg)
+    history = state.get("optimizer_history") or [{}]
+    if history[-1].get("num_updates") is not None:
+        model.set_num_updates(history[-1]["num_updates"])
+    others = [checkpoint_utils.load_checkpoint_to_cpu(name, mmap=True) for name in files[1:]]
+    whole = join([state, *others], files, {key: value.shape for key, value in model.state_dict().items()})
+    model.load_state_dict(whole["model"], strict=strict, model_cfg=cfg.model)
+    return model
+
+
+def _files_of(filename: str, suffix: str, num_shards: int) -> list[list[str]]:
+    """The files of one model, grouped: files of a group hold rows of the same tensors, groups hold different tensors.
+
+    Raises:
+        OSError: ``Model file not found: NAME``.
+    """
+    # Rows of parameters (--use-sharded-state) are named so; parts with other tensors are called _part0, _part1, ...
+    rows = files_of(filename.replace(".pt", f"{suffix}.pt") if suffix else filename)
+    if len(rows) > 1:
+        return [rows]
+    names = [get_maybe_sharded_checkpoint_filename(filename, suffix, k, num_shards) for k in range(num_shards)]
+    for name in names:
+        if not PathManager.exists(name):
+            raise OSError(f"Model file not found: {name}")
+    return [[name] for name in names]
 
 
 def _config_of(state: dict[str, Any], name: str) -> Any:

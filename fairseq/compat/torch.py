@@ -19,6 +19,7 @@ __all__ = [
     "local_part",
     "own_rows",
     "shard_of",
+    "whole",
 ]
 
 # A private operator, though steady since 2.0 (CPU: since 2.4). Without it the callers' multi-tensor code does the job.
@@ -135,3 +136,8 @@ def shard_of(local: Tensor, whole: Any) -> Any:
 def local_part(tensor: Tensor) -> Tensor:
     """This process's shard of a ``DTensor`` (sharing its memory); any other tensor itself."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def whole(value: Any) -> Any:
+    """All rows of a ``DTensor`` (a collective call); anything else itself."""
+    return value.full_tensor() if is_sharded(value) else value

@@ -131,7 +131,7 @@ class CommonConfig(FairseqDataclass):
     on_cpu_convert_precision: bool = option(False, "cast inputs on the host, before they travel to the device")
     min_loss_scale: float = option(1e-4, "give up when the loss scale would fall below this")
     threshold_loss_scale: Optional[float] = option(None, "never lower the loss scale below this value")
-    amp: bool = option(False, "automatic mixed precision: torch.autocast and a gradient scaler")
+    amp: bool = option(False, "automatic mixed precision on the GPU: torch.autocast and a gradient scaler")
     amp_batch_retries: int = option(2, "how often --amp tries the same batch again after an overflow")
     amp_init_scale: int = option(2**7, "gradient scale at the start of --amp training")
     amp_scale_window: Optional[int] = option(None, "let the --amp scale grow after this many good updates")
@@ -193,7 +193,7 @@ class DistributedTrainingConfig(FairseqDataclass):
     fp32_reduce_scatter: bool = option(False, "fully_sharded: add gradients up in float32")
     cpu_offload: bool = option(False, "fully_sharded: keep parameters in host memory")
     use_sharded_state: bool = option(False, "fully_sharded: one checkpoint file per worker")
-    not_fsdp_flatten_parameters: bool = option(False, "fully_sharded: do not flatten the parameters of a unit")
+    not_fsdp_flatten_parameters: bool = option(False, "fully_sharded: accepted for old scripts; parameters are never flattened")
 
 
 def _visible_gpus() -> int:

@@ -104,17 +104,22 @@ def _shard(module: nn.Module, settings: dict[str, Any], process_group: Any = Non
     """Shard the marked layers, inner ones first, then the rest of the module."""
     fully_shard, _, _ = find_fsdp()
     mesh = _mesh(process_group)
+    # On the CPU all parameters are in host memory: there is nothing to offload, and torch looks for a device.
+    unwanted = {"offload_policy"} if mesh.device_type == "cpu" else set()
     inner = [layer for layer in module.modules() if layer is not module and hasattr(layer, MARK)]
     for layer in reversed(inner):
-        fully_shard(layer, mesh=mesh, **{**settings, **getattr(layer, MARK)})
+        own = {**settings, **getattr(layer, MARK)}
+        fully_shard(layer, mesh=mesh, **{key: value for key, value in own.items() if key not in unwanted})
         # The mark has done its work; without it the model can be copied and pickled as before.
         delattr(layer, MARK)
-    fully_shard(module, mesh=mesh, **settings)
+    fully_shard(module, mesh=mesh, **{key: value for key, value in settings.items() if key not in unwanted})
 
 
 def _mesh(process_group: Any) -> Any:
     from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+    if not groups.is_distributed():
+        _form_group_of_one()
     group = groups.get_data_parallel_group() if process_group is None else process_group
     kind = groups.device_of(group).type
     if not fsdp_runs_on(kind):
@@ -125,6 +130,12 @@ def _mesh(process_group: Any) -> Any:
     if group is None or groups.get_world_size(group) == groups.get_global_world_size():
         return init_device_mesh(kind, (groups.get_global_world_size(),))
     return DeviceMesh.from_group(group, kind)
+
+
+def _form_group_of_one() -> None:
+    """A single process may shard too, to keep its parameters in host memory (``--cpu-offload``)."""
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
 
 
 class FullyShardedDataParallel(nn.Module):

@@ -11,7 +11,7 @@ from fairseq.compat.torch import buffer_settings
 from fairseq.distributed.distributed_timeout_wrapper import DistributedTimeoutWrapper
 from fairseq.distributed.module_proxy_wrapper import ModuleProxyWrapper
 
-__all__ = ["wrap_model"]
+__all__ = ["watched", "wrap_model"]
 
 BUFFER_SIZE = 2**28  # most gradients of the legacy backend that travel at once
 
@@ -67,9 +67,17 @@ def wrap_model(
     else:
         known = "pytorch_ddp (c10d), legacy_ddp (no_c10d), fully_sharded"
         raise ValueError(f"Unknown --ddp-backend: {backend}; there are {known}")
-    if getattr(cfg, "heartbeat_timeout", -1) > 0:
-        wrapped = DistributedTimeoutWrapper(wrapped, timeout=cfg.heartbeat_timeout)
-    return wrapped
+    return watched(wrapped, cfg)
+
+
+def watched(model: nn.Module, cfg: Any) -> nn.Module:
+    """The model, behind a watch if ``--heartbeat-timeout`` is positive.
+
+    Args:
+        cfg: the ``distributed_training`` section.
+    """
+    timeout = getattr(cfg, "heartbeat_timeout", -1)
+    return DistributedTimeoutWrapper(model, timeout=timeout) if timeout > 0 else model
 
 
 def _native(cfg: Any, model: nn.Module, process_group: Any, device: torch.device) -> nn.Module:

@@ -379,7 +379,7 @@ class FairseqTask:
         model.set_num_updates(update_num)
         with (
             torch.autograd.profiler.record_function("forward"),
-            torch.autocast("cuda", enabled=isinstance(optimizer, AMPOptimizer)),
+            torch.autocast("cuda", enabled=isinstance(optimizer, AMPOptimizer) and torch.cuda.is_available()),
         ):
             loss, sample_size, log = criterion(model, sample)
         loss = loss * 0 if ignore_grad else loss

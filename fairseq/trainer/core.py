@@ -15,6 +15,7 @@ from torch import nn
 
 from fairseq import checkpoint_utils, utils
 from fairseq.checkpoint_utils.building import letting_go
+from fairseq.distributed.wrap import watched
 from fairseq.file_io import PathManager
 from fairseq.logging import metrics
 from fairseq.serialization.errors import CheckpointError
@@ -203,7 +204,11 @@ class Trainer:
     def model(self) -> nn.Module:
         """The model, wrapped for gradient exchange if there are several workers."""
         if self._wrapped_model is None:
-            self._wrapped_model = self._wrap(self._model) if self.use_distributed_wrapper else self._model
+            if self.use_distributed_wrapper:
+                _ = self.ema  # begins with a copy, which a model that is spread over workers does not give
+                self._wrapped_model = self._wrap(self._model)
+            else:
+                self._wrapped_model = watched(self._model, self.cfg.distributed_training)
         return self._wrapped_model
 
     @property
@@ -518,8 +523,6 @@ class Trainer:
         A checkpoint in shards that this number of workers cannot take as they are is joined, whatever the workers'
         own form is.
         """
-        from fairseq.checkpoint_utils.shards import files_for
-
         each_reads = (
             self.data_parallel_world_size == 1
             or self.cfg.checkpoint.load_checkpoint_on_all_dp_ranks
@@ -529,7 +532,7 @@ class Trainer:
         state, problem = None, None
         if each_reads or self.data_parallel_rank == 0:
             try:
-                state = self._read(files_for(filename, self.data_parallel_world_size), on_all_ranks=each_reads)
+                state = self._read(filename, on_all_ranks=each_reads)
             except Exception as error:
                 if each_reads:
                     raise
@@ -545,15 +548,18 @@ class Trainer:
                 raise problem or CheckpointError(message)
         return state
 
-    def _read(self, files: list[str], on_all_ranks: bool) -> dict[str, Any] | None:
+    def _read(self, filename: str, on_all_ranks: bool) -> dict[str, Any] | None:
+        from fairseq.checkpoint_utils.shards import WORKERS, files_for, join
+        from fairseq.serialization.notes import NOTES
+
+        files = files_for(filename, self.data_parallel_world_size)
+        # The caller knows how to let go of this one file.
+        mmap = files == [filename]
         states = [
-            checkpoint_utils.load_checkpoint_to_cpu(name, load_on_all_ranks=on_all_ranks, mmap=True) for name in files
+            checkpoint_utils.load_checkpoint_to_cpu(name, load_on_all_ranks=on_all_ranks, mmap=mmap) for name in files
         ]
         if len(states) < 2:
             return states[0] if states else None
-        from fairseq.checkpoint_utils.shards import WORKERS, join
-        from fairseq.serialization.notes import NOTES
-
         logger.info("joining %s shards: %s", len(files), ", ".join(files))
         notes = states[0].get(NOTES, {})
         shapes = {name: value.shape for name, value in self._model.state_dict().items()}

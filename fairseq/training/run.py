@@ -14,7 +14,7 @@ from fairseq import checkpoint_utils, tasks, utils
 from fairseq.compat.signatures import fitting
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
-from fairseq.training import early_stop, preemption, process_options, profiling
+from fairseq.training import early_stop, idle_options, preemption, process_options, profiling
 from fairseq.training.loop import train
 
 __all__ = ["main"]
@@ -85,6 +85,7 @@ def _prepare(cfg: Any) -> Any:
     if distributed_utils.is_master(cfg.distributed_training):
         checkpoint_utils.verify_checkpoint_directory(cfg.checkpoint.save_dir)
     logger.info("%s", cfg)
+    idle_options.warn_about(idle_options.idle_in_training(cfg))
     return cfg
 
 

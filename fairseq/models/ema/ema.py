@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fairseq.compat.torch import whole
+
 __all__ = ["EMA"]
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,8 @@ class EMA:
 
     def restore(self, state_dict: dict[str, Tensor], build_fp32_params: bool = False) -> None:
         """Overwrite the shadow (and, if asked, the float32 average) with a state dict; names it lacks stay."""
-        self.model.load_state_dict(dict(state_dict), strict=False)
+        state_dict = {name: whole(value) for name, value in state_dict.items()}
+        self.model.load_state_dict(state_dict, strict=False)
         if build_fp32_params:
             self.build_fp32_params(state_dict)
 
@@ -116,6 +119,8 @@ class EMA:
         for name, value in new_model.state_dict().items():
             if not isinstance(value, Tensor) or name not in averages or "version" in name:
                 continue
+            # Of a model that is spread over workers, each keeps the whole average.
+            value = whole(value)
             average = averages[name]
             if average.shape != value.shape:
                 raise ValueError(
