@@ -61,9 +61,9 @@ def files_for(path: str, workers: int) -> list[str]:
     Its own shard is enough where the folder is on no shared file system.
     """
     whole = _SHARD.sub("", path)
-    if path != whole and os.path.exists(path) and not _newer(whole, path):
-        if read_notes(path).get(WORKERS) == workers:
-            return [path]
+    is_own = path != whole and os.path.exists(path) and not _newer(whole, path)
+    if is_own and read_notes(path).get(WORKERS) == workers:
+        return [path]
     files = files_of(path)
     return [path] if path in files and len(files) == workers else files
 

@@ -193,7 +193,7 @@ class DistributedTrainingConfig(FairseqDataclass):
     fp32_reduce_scatter: bool = option(False, "fully_sharded: add gradients up in float32")
     cpu_offload: bool = option(False, "fully_sharded: keep parameters in host memory")
     use_sharded_state: bool = option(False, "fully_sharded: one checkpoint file per worker")
-    not_fsdp_flatten_parameters: bool = option(False, "fully_sharded: accepted for old scripts; parameters are never flattened")
+    not_fsdp_flatten_parameters: bool = option(False, "fully_sharded: accepted; they never are flattened")
 
 
 def _visible_gpus() -> int:
