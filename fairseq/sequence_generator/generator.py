@@ -13,6 +13,7 @@ from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.search import BeamSearch, Search
 from fairseq.sequence_generator import logit_rules
 from fairseq.sequence_generator.beam_state import BeamState
+from fairseq.sequence_generator.engine.ensemble import EngineSteps
 from fairseq.sequence_generator.ensemble import EnsembleModel
 from fairseq.sequence_generator.finalize import Collector, Hypothesis, append_hypotheses
 from fairseq.sequence_generator.language_model import LanguageModelVote
@@ -177,7 +178,10 @@ class SequenceGenerator(nn.Module):
         bsz = source.size(0)
         max_len = self._length_limit(source.size(1), src_lengths)
         self.search.init_constraints(constraints, self.beam_size)
-        encoder_outs = self._expand(self.model.forward_encoder(net_input), bsz, source.device)
+        encoder_outs = self.model.forward_encoder(net_input)
+        engine = EngineSteps.make(self.model, encoder_outs, bsz, self.beam_size)
+        if engine is None:
+            encoder_outs = self._expand(encoder_outs, bsz, source.device)
         ids = sample.get("id")
         state = BeamState(
             batch_ids=ids if isinstance(ids, Tensor) else torch.arange(bsz, device=source.device),
@@ -187,7 +191,7 @@ class SequenceGenerator(nn.Module):
             pad=self.pad,
             device=source.device,
         )
-        run = _Run(self, state, encoder_outs, src_lengths, prefix_tokens, max_len)
+        run = _Run(self, state, encoder_outs, engine, src_lengths, prefix_tokens, max_len)
         # Other generators may use the same models: whoever comes next finds decoders that expect one row per source.
         self.model.set_decoder_beam_size(self.beam_size)
         try:
@@ -306,6 +310,7 @@ class _Run:
         generator: SequenceGenerator,
         state: BeamState,
         encoder_outs: Any,
+        engine: EngineSteps | None,
         src_lengths: Tensor,
         prefix: Tensor | None,
         max_len: int,
@@ -313,6 +318,7 @@ class _Run:
         self.generator = generator
         self.state = state
         self.encoder_outs = encoder_outs
+        self.engine = engine
         self.all_lengths = src_lengths
         self.src_lengths = src_lengths
         self.prefix = prefix
@@ -356,22 +362,33 @@ class _Run:
         """Log-probabilities ``(N, V)`` of the next word."""
         generator, state = self.generator, self.state
         if state.reorder is not None:
-            generator.model.reorder_incremental_state(self.incremental_states, state.reorder)
-            if state.kept is not None:
-                # Beams of a sentence share its encoder output: only when sentences leave do rows change.
-                self.encoder_outs = generator.model.reorder_encoder_out(self.encoder_outs, state.reorder)
-            if self.language_model is not None:
-                self.language_model.reorder(state.reorder)
+            self.follow(state.reorder, state.kept)
         state.kept = None
         words = state.tokens[:, : step + 1]
-        lprobs, attention = generator.model.forward_decoder(
-            words, self.encoder_outs, self.incremental_states, generator.temperature
-        )
+        if self.engine is not None:
+            lprobs, attention = self.engine.log_probs(words, generator.temperature)
+        else:
+            lprobs, attention = generator.model.forward_decoder(
+                words, self.encoder_outs, self.incremental_states, generator.temperature
+            )
         if attention is not None:
             state.attention.append(attention)
         if self.language_model is not None:
             lprobs = lprobs + self.language_model.log_probs(words)
         return lprobs
+
+    def follow(self, rows: Tensor, kept: Tensor | None) -> None:
+        """Let everything that is kept between steps continue ``rows`` of the last one."""
+        generator = self.generator
+        if self.language_model is not None:
+            self.language_model.reorder(rows)
+        if self.engine is not None:
+            self.engine.follow(rows, kept)
+            return
+        generator.model.reorder_incremental_state(self.incremental_states, rows)
+        if kept is not None:
+            # Beams of a sentence share its encoder output: only when sentences leave do rows change.
+            self.encoder_outs = generator.model.reorder_encoder_out(self.encoder_outs, rows)
 
     def rules(self, step: int, lprobs: Tensor) -> Tensor:
         """Edit ``lprobs`` so that only allowed words are left."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,11 +24,26 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach().float()
-        scales = weight.abs().amax(dim=1).clamp(min=1e-8) / 127
-        zeros = torch.zeros(self.out_features, dtype=torch.long)
-        quantized = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
         bias = linear.bias.detach().float() if linear.bias is not None else None
-        self._packed: Any = torch.ops.quantized.linear_prepack(quantized, bias)
+        self._packed: Any = _pack(weight, bias)
+
+    @classmethod
+    def side_by_side(cls, layers: Sequence[Int8Linear]) -> Int8Linear:
+        """One layer over the same input whose outputs are those of ``layers``, one after the other."""
+        joined = cls.__new__(cls)
+        nn.Module.__init__(joined)
+        joined.in_features = layers[0].in_features
+        joined.out_features = sum(layer.out_features for layer in layers)
+        parts = [torch.ops.quantized.linear_unpack(layer._packed) for layer in layers]
+        weight = torch.cat([weight.dequantize() for weight, _ in parts])
+        bias = None
+        if any(part is not None for _, part in parts):
+            bias = torch.cat(
+                [torch.zeros(layer.out_features) if part is None else part for layer, (_, part) in zip(layers, parts)]
+            )
+        # The greatest weight of an output is 127 steps, so the same integers come out again.
+        joined._packed = _pack(weight, bias)
+        return joined
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., in_features)`` -> ``(..., out_features)``, float32."""
@@ -35,6 +53,31 @@ class Int8Linear(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, for printing a model."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def _pack(weight: Tensor, bias: Tensor | None) -> Any:
+    """Weight ``(out, in)`` as integers in the layout of the fastest library at hand."""
+    scales = weight.abs().amax(dim=1).clamp(min=1e-8) / 127
+    zeros = torch.zeros(weight.size(0), dtype=torch.long)
+    with warnings.catch_warnings():
+        # Some versions announce that these types will go away; there is nothing that a user could do about it.
+        warnings.simplefilter("ignore")
+        quantized = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+        with _engine("onednn"):
+            return torch.ops.quantized.linear_prepack(quantized, bias)
+
+
+@contextlib.contextmanager
+def _engine(name: str) -> Iterator[None]:
+    """Let ``name`` pack weights, if this torch has it; it then runs whatever was packed."""
+    quantized: Any = torch.backends.quantized
+    before = quantized.engine
+    if name in quantized.supported_engines:
+        quantized.engine = name
+    try:
+        yield
+    finally:
+        quantized.engine = before
 
 
 def quantize_linear(model: nn.Module) -> int:

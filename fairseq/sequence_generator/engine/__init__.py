@@ -1,0 +1,15 @@
+"""Decoding a transformer step by step without going through its modules.
+
+A step of a transformer decoder is a fixed sequence of matrix products over weights that do not change. The engine runs
+that sequence directly: query, key and value of a layer come from one product, keys and values are written once and
+never follow their hypotheses around, and the source is projected once per sentence.
+
+``unchanged``     whether models, searches and their parts are those that the engine knows
+``linear``        linear maps, one or several in one product, in floats or 8-bit integers
+``prefix_cache``  keys and values of the words so far, shared by the hypotheses of a sentence
+``transformer``   the step
+``ensemble``      one or several models behind it
+
+It is used only where nothing that a plugin may override is overridden (``unchanged``); everything else runs through
+the decoder's own ``forward`` with an ``incremental_state``.
+"""

@@ -1,0 +1,322 @@
+"""A decoding step of the transformer decoder, from its weights.
+
+Shapes in this file:  n = sentences, B = beam, N = n x B rows (B in a row share a sentence), S = source length, C =
+embedding, H = heads, D = C / H, V = vocabulary.  Keys and values lie side by side, ``(slots, n, 2 C)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fairseq.models.fairseq_model import BaseFairseqModel
+from fairseq.models.transformer.transformer_base import TransformerModelBase
+from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
+from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
+from fairseq.modules.fairseq_dropout import FairseqDropout
+from fairseq.modules.lean_layer_norm import LeanLayerNorm
+from fairseq.modules.multihead_attention import MultiheadAttention
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
+from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_linear, linear_map
+from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
+from fairseq.sequence_generator.engine.unchanged import is_unhooked, keeps
+
+__all__ = ["TransformerStep", "is_known_transformer"]
+
+# What the engine computes in the place of these classes; who changes one of them is asked instead.
+_DECODER = [
+    "forward", "extract_features", "extract_features_scriptable", "_run_layers", "output_layer",
+    "get_normalized_probs", "get_normalized_probs_scriptable", "reorder_incremental_state",
+    "reorder_incremental_state_scripting", "set_beam_size",
+]  # fmt: skip
+_LAYER = [
+    "forward", "_keys", "_attend_to_encoder", "_feed_forward", "residual_connection", "_drop_and_connect", "_expand",
+    "_turns",
+]  # fmt: skip
+_ATTENTION = [
+    "forward", "_project", "_split_heads", "_split_queries", "_project_out", "_attend", "_attend_visibly",
+    "apply_sparse_mask", "_one_key_per_sentence", "_extend_cache", "_get_input_buffer", "_set_input_buffer",
+    "reorder_incremental_state", "set_beam_size",
+]  # fmt: skip
+_PROBS = ["get_normalized_probs", "get_normalized_probs_scriptable"]
+
+
+def is_known_transformer(model: Any) -> bool:
+    """Whether a model's decoder steps can be computed from its weights alone."""
+    decoder = getattr(model, "decoder", None)
+    if not (keeps(model, TransformerModelBase, _PROBS) or keeps(model, BaseFairseqModel, _PROBS)):
+        return False
+    if not keeps(decoder, TransformerDecoderBase, _DECODER) or decoder.training or not is_unhooked(model, decoder):
+        return False
+    if decoder.adaptive_softmax is not None or decoder.cross_self_attention or decoder.onnx_trace:
+        return False
+    if hasattr(model, "encoder") and not keeps(
+        model.encoder, TransformerEncoderBase, ["reorder_encoder_out", "_reorder_encoder_out"]
+    ):
+        return False
+    if any(isinstance(m, FairseqDropout) and m.apply_during_inference for m in decoder.modules()):
+        return False
+    layers = list(decoder.layers)
+    with_source = hasattr(model, "encoder")
+    return (
+        all(_is_known_layer(layer, with_source) for layer in layers)
+        and len(layers) > 0
+        and all(_is_norm(norm) for norm in (decoder.layer_norm,) if norm is not None)
+        and all(is_linear(p) for p in (decoder.project_out_dim, decoder.output_projection) if p is not None)
+    )
+
+
+def _is_known_layer(layer: Any, with_source: bool) -> bool:
+    if not keeps(layer, TransformerDecoderLayerBase, _LAYER) or not is_unhooked(layer) or layer.onnx_trace:
+        return False
+    if any(getattr(layer, name) is not None for name in ("attn_ln", "c_attn", "ffn_layernorm", "w_resid")):
+        return False
+    if with_source != (layer.encoder_attn is not None) or layer.cross_self_attention:
+        return False
+    if type(layer.dropout_module) is not FairseqDropout or type(layer.activation_dropout_module) is not FairseqDropout:
+        return False
+    norms = [layer.self_attn_layer_norm, layer.final_layer_norm]
+    attentions = [layer.self_attn]
+    if with_source:
+        norms.append(layer.encoder_attn_layer_norm)
+        attentions.append(layer.encoder_attn)
+    return (
+        all(_is_norm(norm) for norm in norms)
+        and is_linear(layer.fc1, layer.fc2)
+        and all(_is_known_attention(attention) for attention in attentions)
+        and layer.self_attn.self_attention
+        and not (with_source and not layer.encoder_attn.encoder_decoder_attention)
+    )
+
+
+def _is_known_attention(attention: Any) -> bool:
+    return (
+        keeps(attention, MultiheadAttention, _ATTENTION)
+        and is_unhooked(attention)
+        and attention.bias_k is None
+        and not attention.add_zero_attn
+        and is_linear(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+    )
+
+
+def _is_norm(module: Any) -> bool:
+    return type(module) in (nn.LayerNorm, LeanLayerNorm) and is_unhooked(module)
+
+
+@dataclass
+class _Layer:
+    """The weights of one layer as functions of rows."""
+
+    norm_first: bool
+    qkv: LinearMap
+    self_out: LinearMap
+    self_scale: float
+    self_heads: int
+    self_norm: LinearMap
+    fc1: LinearMap
+    activation: Callable[[Tensor], Tensor]
+    fc2: LinearMap
+    final_norm: LinearMap
+    source_q: LinearMap | None = None
+    source_kv: LinearMap | None = None
+    source_out: LinearMap | None = None
+    source_norm: LinearMap | None = None
+    source_scale: float = 1.0
+    source_heads: int = 1
+
+    @classmethod
+    def of(cls, layer: Any, copies: bool) -> _Layer:
+        """Read a decoder layer."""
+        mine, source = layer.self_attn, layer.encoder_attn
+        found = cls(
+            norm_first=layer.normalize_before,
+            qkv=linear_map([mine.q_proj, mine.k_proj, mine.v_proj], copies),
+            self_out=linear_map([mine.out_proj], copies),
+            self_scale=mine.scaling,
+            self_heads=mine.num_heads,
+            self_norm=_norm(layer.self_attn_layer_norm),
+            fc1=linear_map([layer.fc1], copies),
+            activation=torch.relu_ if layer.activation_fn is F.relu else layer.activation_fn,
+            fc2=linear_map([layer.fc2], copies),
+            final_norm=_norm(layer.final_layer_norm),
+        )
+        if source is not None:
+            found.source_q = linear_map([source.q_proj], copies)
+            # Used once per sentence, on many rows: the modules' own weights will do.
+            found.source_kv = linear_map([source.k_proj, source.v_proj], False)
+            found.source_out = linear_map([source.out_proj], copies)
+            found.source_norm = _norm(layer.encoder_attn_layer_norm)
+            found.source_scale, found.source_heads = source.scaling, source.num_heads
+        return found
+
+
+@dataclass
+class _Weights:
+    """A decoder as functions of rows."""
+
+    layers: list[_Layer]
+    norm: LinearMap | None
+    narrow: LinearMap | None
+    project: LinearMap
+
+
+# Decoder -> what its parameters looked like, and the weights made of them.
+_KNOWN: WeakKeyDictionary[nn.Module, tuple[Any, _Weights]] = WeakKeyDictionary()
+
+
+def _weights(model: Any) -> _Weights:
+    """The decoder's weights; kept for the next batch where training can no longer change them."""
+    decoder = model.decoder
+    done = bool(getattr(model, "_is_generation_fast", False))
+    looks = fingerprint(decoder) if done else None
+    if looks is not None and decoder in _KNOWN and _KNOWN[decoder][0] == looks:
+        return _KNOWN[decoder][1]
+    copies = looks is not None
+    weights = _Weights(
+        layers=[_Layer.of(layer, copies) for layer in decoder.layers],
+        norm=_norm(decoder.layer_norm) if decoder.layer_norm is not None else None,
+        narrow=linear_map([decoder.project_out_dim], copies) if decoder.project_out_dim is not None else None,
+        project=linear_map([decoder.output_projection], copies),
+    )
+    if copies:
+        _KNOWN[decoder] = (looks, weights)
+    return weights
+
+
+def _norm(module: nn.LayerNorm) -> LinearMap:
+    shape, eps = module.normalized_shape, module.eps
+    # Read when used: without copies the parameters may have been replaced.
+    return lambda x: F.layer_norm(x, shape, module.weight, module.bias, eps)
+
+
+class TransformerStep:
+    """The decoder of one batch on its way through the words.
+
+    Args:
+        model: one that ``is_known_transformer``.
+        encoder_out: of the batch as the encoder gave it, one row per sentence; ``None`` for a language model.
+        bsz, beam: n, B.
+    """
+
+    def __init__(self, model: Any, encoder_out: Any, bsz: int, beam: int) -> None:
+        self.decoder = model.decoder
+        self.weights = _weights(model)
+        self.beam = beam
+        self.bsz = bsz
+        like = next(self.decoder.parameters())
+        width = 2 * self.decoder.embed_dim
+        self.cache = PrefixCache(len(self.weights.layers), width, bsz, beam, like)
+        self.source: list[Tensor] = []
+        self.source_mask: Tensor | None = None
+        if encoder_out is not None:
+            self._read(encoder_out)
+
+    def _read(self, encoder_out: dict[str, list[Tensor]]) -> None:
+        """Project the source once for all layers."""
+        states = encoder_out["encoder_out"][0]
+        rows = states.reshape(-1, states.size(2))
+        for layer in self.weights.layers:
+            assert layer.source_kv is not None
+            self.source.append(layer.source_kv(rows).view(states.size(0), self.bsz, -1))
+        padding = encoder_out["encoder_padding_mask"]
+        if len(padding) > 0 and bool(padding[0].any()):
+            mask = torch.zeros(padding[0].shape, dtype=states.dtype, device=states.device)
+            self.source_mask = mask.masked_fill_(padding[0], float("-inf")).view(self.bsz, 1, 1, -1)
+
+    def follow(self, rows: Tensor, kept: Tensor | None) -> None:
+        """Continue the hypotheses ``rows`` of the last step; ``kept``: the positions of sentences that stay."""
+        self.cache.follow(rows, kept)
+        if kept is not None:
+            self.bsz = kept.numel()
+            self.source = [source.index_select(1, kept) for source in self.source]
+            if self.source_mask is not None:
+                self.source_mask = self.source_mask.index_select(0, kept)
+
+    def logits(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Score the next word.
+
+        Args:
+            tokens: ``(N, length)``, the words so far.
+
+        Returns:
+            ``(logits (N, V), attention to the source (N, S) or None)``; with a first word alone all hypotheses of a
+            sentence are the same, and one row stands for them: ``(n, V)`` and ``(n, S)``.
+        """
+        if tokens.size(1) == 1:
+            tokens = tokens[:: self.beam]
+        count = tokens.size(0) // self.bsz
+        x = self.decoder._embed(tokens, {})[0].squeeze(1)
+        first, end = self.cache.open(count)
+        mask = self.cache.mask[:, :, :count]
+        attention: Tensor | None = None
+        last = len(self.weights.layers) - 1
+        for i, layer in enumerate(self.weights.layers):
+            x = self._attend_to_prefix(layer, i, x, first, end, mask)
+            if self.source:
+                x, attention = self._attend_to_source(layer, i, x, i == last)
+            x = _feed_forward(layer, x)
+        if self.weights.norm is not None:
+            x = self.weights.norm(x)
+        if self.weights.narrow is not None:
+            x = self.weights.narrow(x)
+        return self.weights.project(x), attention
+
+    def _attend_to_prefix(self, layer: _Layer, i: int, x: Tensor, first: int, end: int, mask: Tensor) -> Tensor:
+        width = x.size(1)
+        y = layer.qkv(layer.self_norm(x) if layer.norm_first else x).view(self.bsz, -1, 3 * width)
+        keys = self.cache.write(i, first, end, y[:, :, width:])
+        attended = _attend(y[:, :, :width], keys, layer.self_heads, mask, layer.self_scale)
+        x = layer.self_out(attended).add_(x)
+        return x if layer.norm_first else layer.self_norm(x)
+
+    def _attend_to_source(self, layer: _Layer, i: int, x: Tensor, visibly: bool) -> tuple[Tensor, Tensor | None]:
+        assert layer.source_q is not None and layer.source_out is not None and layer.source_norm is not None
+        y = layer.source_q(layer.source_norm(x) if layer.norm_first else x).view(self.bsz, -1, x.size(1))
+        attention: Tensor | None = None
+        heads, scale, source = layer.source_heads, layer.source_scale, self.source[i]
+        if visibly:
+            attended, attention = _attend_visibly(y, source, heads, self.source_mask, scale)
+        else:
+            attended = _attend(y, source, heads, self.source_mask, scale)
+        x = layer.source_out(attended).add_(x)
+        return (x if layer.norm_first else layer.source_norm(x)), attention
+
+
+def _feed_forward(layer: _Layer, x: Tensor) -> Tensor:
+    y = layer.fc2(layer.activation(layer.fc1(layer.final_norm(x) if layer.norm_first else x))).add_(x)
+    return y if layer.norm_first else layer.final_norm(y)
+
+
+def _split(q: Tensor, keys: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries ``(n, B, C)``, keys and values ``(slots, n, 2 C)`` -> ``(n, H, ., D)`` each, views."""
+    slots, bsz, width = keys.shape
+    both = keys.view(slots, bsz, 2, heads, width // (2 * heads))
+    k, v = both[:, :, 0].permute(1, 2, 0, 3), both[:, :, 1].permute(1, 2, 0, 3)
+    return q.unflatten(2, (heads, -1)).transpose(1, 2), k, v
+
+
+def _attend(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention of all hypotheses to the keys of their sentence; ``(N, C)``."""
+    split_q, k, v = _split(q, keys, heads)
+    out = F.scaled_dot_product_attention(split_q, k, v, attn_mask=mask, scale=scale)
+    return out.transpose(1, 2).reshape(-1, q.size(2))
+
+
+def _attend_visibly(
+    q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The same, and the weights averaged over heads ``(N, S)``."""
+    split_q, k, v = _split(q, keys, heads)
+    scores = torch.matmul(split_q * scale, k.transpose(2, 3))
+    if mask is not None:
+        scores = scores + mask
+    weights = torch.softmax(scores.float(), dim=-1)
+    out = torch.matmul(weights.to(v.dtype), v)
+    seen = weights.mean(dim=1).to(q.dtype)
+    return out.transpose(1, 2).reshape(-1, q.size(2)), seen.reshape(-1, seen.size(2))
