@@ -112,8 +112,9 @@ class LexicallyConstrainedBeamSearch(Search):
             state = constraint_states[beam].advance(token)
             missing = state.num_constraint_tokens - state.bank
             ranked.append((-100.0 * missing + score, beam, token, score, state))
-        # Stable, so that equal candidates keep the order in which they were proposed.
-        ranked.sort(key=lambda item: -item[0])
+        # Candidates out of reach are all equal, and their order decides how many of the others get into the beam. The
+        # order of torch's sort is what recorded outputs were made with.
+        ranked = [ranked[i] for i in torch.tensor([item[0] for item in ranked]).sort(descending=True)[1].tolist()]
         kept = [
             item
             for i, item in enumerate(ranked)
