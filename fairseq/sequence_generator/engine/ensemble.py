@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import torch
@@ -33,7 +34,9 @@ class EngineSteps:
         Args:
             encoder_outs: from ``forward_encoder``, one row per sentence.
         """
-        # Here, because generators are also built for models that have nothing to do with transformers.
+        # Generators are also built for models that have nothing to do with transformers.
+        if "fairseq.models.transformer.transformer_decoder" not in sys.modules:
+            return None
         from fairseq.sequence_generator.engine.transformer import TransformerStep, is_known_transformer
 
         if not keeps(ensemble, EnsembleModel, _ENSEMBLE) or not is_unhooked(ensemble):

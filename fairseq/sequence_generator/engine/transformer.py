@@ -49,7 +49,7 @@ _PROBS = ["get_normalized_probs", "get_normalized_probs_scriptable"]
 
 def is_known_transformer(model: Any) -> bool:
     """Whether a model's decoder steps can be computed from its weights alone."""
-    decoder = getattr(model, "decoder", None)
+    decoder: Any = getattr(model, "decoder", None)
     if not (keeps(model, TransformerModelBase, _PROBS) or keeps(model, BaseFairseqModel, _PROBS)):
         return False
     if not keeps(decoder, TransformerDecoderBase, _DECODER) or decoder.training or not is_unhooked(model, decoder):
@@ -308,9 +308,7 @@ def _attend(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: flo
     return out.transpose(1, 2).reshape(-1, q.size(2))
 
 
-def _attend_visibly(
-    q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
+def _attend_visibly(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     """The same, and the weights averaged over heads ``(N, S)``."""
     split_q, k, v = _split(q, keys, heads)
     scores = torch.matmul(split_q * scale, k.transpose(2, 3))
