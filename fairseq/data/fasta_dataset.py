@@ -54,7 +54,10 @@ class FastaDataset(torch.utils.data.Dataset):
 
     def _read_cache(self) -> tuple[np.ndarray, np.ndarray]:
         # Never a pickle: nothing from the file is executed.
-        table = np.load(self.cache, allow_pickle=False)
+        try:
+            table = np.load(self.cache, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            damaged(str(self.cache), f"it is no array ({error}); remove it, and it is made again")
         if table.ndim != 2 or table.shape[0] != 2 or table.dtype.kind not in "iu":
             damaged(str(self.cache), f"it holds {table.dtype} {table.shape}, not two rows of integers")
         offsets, sizes = table.astype(np.int64)

@@ -133,7 +133,10 @@ class SentencePredictionTask(FairseqTask):
                         f"{path}, line {number}: expected num_classes={self.cfg.num_classes} regression target values, "
                         f"found: {len(values)}"
                     )
-                rows.append([float(value) for value in values])
+                try:
+                    rows.append([float(value) for value in values])
+                except ValueError:
+                    raise ValueError(f"{path}, line {number}: expected numbers, got {line.strip()!r}") from None
         if len(rows) != samples:
             raise AssertionError(f"{path}: {len(rows)} lines for {samples} inputs")
         return RawLabelDataset(rows)
@@ -145,6 +148,9 @@ class SentencePredictionTask(FairseqTask):
         labels = self._part("label", split, self.label_dictionary, combine)
         if labels is None:
             return None
+        if len(labels) != samples:
+            path = os.path.join(self.cfg.data, "label", split)
+            raise AssertionError(f"{path}: {len(labels)} labels for {samples} inputs")
         # Class 0 is the first entry that is no special symbol; the end of sentence behind each label goes.
         return OffsetTokensDataset(
             StripTokenDataset(labels, id_to_strip=self.label_dictionary.eos()), offset=-self.label_dictionary.nspecial

@@ -92,8 +92,25 @@ class SentenceRankingTask(LegacyFairseqTask):
             source, split, args.shorten_data_split_list, args.shorten_method, self.max_positions(), args.seed
         )
 
+    def _labels(self, path: str, samples: int) -> list[int]:
+        """The right candidate of each sample, from 0, one per line."""
+        labels = []
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not (line.strip().isdecimal() and int(line) < self.args.num_classes):
+                    raise ValueError(
+                        f"{path}, line {number}: expected the number of a candidate, from 0 to "
+                        f"{self.args.num_classes - 1}, got {line.strip()!r}"
+                    )
+                labels.append(int(line))
+        if len(labels) != samples:
+            raise ValueError(f"{path}: {len(labels)} lines for {samples} samples")
+        return labels
+
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> Any:  # type: ignore[override]
         args = self.args
+        if not (args.num_classes or 0) > 0:
+            raise ValueError("--num-classes has to be given: the number of candidates to rank")
         shared = self._part("input0", split, combine)
         sources = []
         for number in range(1, args.num_classes + 1):
@@ -116,8 +133,7 @@ class SentenceRankingTask(LegacyFairseqTask):
             }
         path = os.path.join(args.data, "label", f"{split}.label")
         if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                definition["target"] = RawLabelDataset([int(line) for line in file])
+            definition["target"] = RawLabelDataset(self._labels(path, len(sources[0])))
         dataset: Any = NestedDictionaryDataset(
             definition, sizes=[np.maximum.reduce([np.asarray(source.sizes) for source in sources])]
         )

@@ -8,6 +8,10 @@ from fairseq.dataclass.configs import MISSING
 
 __all__ = ["needed_file", "needed_package"]
 
+# The extra of this package that has the encoders' packages, and those it has.
+EXTRA = "text"
+IN_EXTRA = ("sentencepiece", "tokenizers", "transformers", "nltk", "sacremoses", "subword-nmt")
+
 
 def needed_file(cfg: Any, field: str, bpe: str) -> str:
     """The local path of a file that an encoder cannot do without; a URL is fetched, once.
@@ -34,5 +38,6 @@ def needed_package(module: str, package: str | None = None) -> Any:
         # A package that is there and cannot be loaded is another matter than one that is missing.
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == module.split(".")[0]:
             package = package or module
-            raise ImportError(f"Please install {package} with: pip install {package}") from error
+            extra = f", or all of them with: pip install 'fairseq[{EXTRA}]'" if package in IN_EXTRA else ""
+            raise ImportError(f"Please install {package} with: pip install {package}{extra}") from error
         raise

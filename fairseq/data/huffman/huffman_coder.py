@@ -51,11 +51,13 @@ class HuffmanCodeBuilder:
         """Read counts: a word and a number per line, separated by white space.
 
         Raises:
-            ValueError: a line is something else.
+            ValueError: a line is something else, or not UTF-8.
         """
         builder = cls()
-        with PathManager.open(filename, "r", encoding="utf-8") as file:
+        with PathManager.open(filename, "r", encoding="utf-8", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
+                if not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line):
+                    raise ValueError(f"{filename}, line {number}: the words must be UTF-8")
                 try:
                     symbol, count = line.split()
                     builder.increment(symbol, int(count))

@@ -139,6 +139,15 @@ def test_a_kept_index_of_another_file_is_refused(prefix, tmp_path):
     np.save(tmp_path / "p.fasta.idx.npy", np.array([[0, 5000], [4, 4]]))
     with pytest.raises(ValueError, match="remove it"):
         FastaDataset(prefix, cache_indices=True)
+    (tmp_path / "p.fasta.idx.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"idx\.npy is damaged"):
+        FastaDataset(prefix, cache_indices=True)
     np.save(tmp_path / "p.fasta.idx.npy", np.array([object()]), allow_pickle=True)
     with pytest.raises(ValueError, match="pickle"):
         FastaDataset(prefix, cache_indices=True)
+
+
+def test_a_vocabulary_that_is_not_utf8_is_named_by_line(tmp_path):
+    (tmp_path / "v").write_bytes(b"a\t1\n\xff\t2\n")
+    with pytest.raises(ValueError, match=r"v, line 2: the words must be UTF-8"):
+        huffman.HuffmanCodeBuilder.from_file(str(tmp_path / "v"))

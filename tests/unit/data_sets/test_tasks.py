@@ -357,7 +357,42 @@ def test_regression_targets_are_checked_line_by_line(tmp_path):
     (tmp_path / "label").mkdir()
     (tmp_path / "label" / "train.label").write_text("0.5\n1.5 2\n", encoding="utf-8")
     cfg = SentencePredictionConfig(data=str(tmp_path), num_classes=1, regression_target=True, seed=1)
+    task = SentencePredictionTask.setup_task(cfg)
     with pytest.raises(AssertionError, match="line 2: expected num_classes=1"):
+        task.load_dataset("train")
+    (tmp_path / "label" / "train.label").write_text("0.5\nhalf\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2: expected numbers, got 'half'"):
+        task.load_dataset("train")
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [("0\n2\n1\n0\n", "line 2: expected the number"), ("0\n1\n", "2 lines for 4 samples")]
+)
+def test_labels_of_candidates_are_checked_line_by_line(labels, told, tmp_path):
+    words = write_dictionary(tmp_path / "input0" / "dict.txt")
+    for kind in ("input1", "input2"):
+        write_split(tmp_path / kind / "train", words, LINES)
+    (tmp_path / "label").mkdir()
+    (tmp_path / "label" / "train.label").write_text(labels, encoding="utf-8")
+    args = Namespace(
+        data=str(tmp_path), num_classes=2, init_token=None, separator_token=None, max_option_length=None,
+        no_shuffle=True, shorten_data_split_list="", shorten_method="none", max_positions=20, seed=1,
+    )  # fmt: skip
+    task = SentenceRankingTask.setup_task(args)
+    with pytest.raises(ValueError, match=told):
+        task.load_dataset("train")
+    args.num_classes = None
+    with pytest.raises(ValueError, match="--num-classes"):
+        task.load_dataset("train")
+
+
+def test_there_are_as_many_labels_as_sentences(tmp_path):
+    words = write_dictionary(tmp_path / "input0" / "dict.txt")
+    labels = write_dictionary(tmp_path / "label" / "dict.txt", ["no", "yes"])
+    write_split(tmp_path / "input0" / "train", words, LINES)
+    write_split(tmp_path / "label" / "train", labels, ["yes", "no"])
+    cfg = SentencePredictionConfig(data=str(tmp_path), num_classes=2, regression_target=False, seed=1)
+    with pytest.raises(AssertionError, match="2 labels for 4 inputs"):
         SentencePredictionTask.setup_task(cfg).load_dataset("train")
 
 
