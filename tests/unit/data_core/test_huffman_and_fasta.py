@@ -147,7 +147,7 @@ def test_a_kept_index_of_another_file_is_refused(prefix, tmp_path):
         FastaDataset(prefix, cache_indices=True)
 
 
-def test_a_vocabulary_that_is_not_utf8_is_named_by_line(tmp_path):
+def test_a_vocabulary_that_is_not_utf8_is_named_by_line(huffman, tmp_path):
     (tmp_path / "v").write_bytes(b"a\t1\n\xff\t2\n")
     with pytest.raises(ValueError, match=r"v, line 2: the words must be UTF-8"):
         huffman.HuffmanCodeBuilder.from_file(str(tmp_path / "v"))
