@@ -201,45 +201,13 @@ class _MasterCopies:
             torch._foreach_copy_(members, [part.view_as(p) for p, part in zip(members, parts)])
 
 
-class FP16Optimizer(_PendingFactor, _Delegating):
-    """Update float32 copies, then round them into the model.
+class _FP16OptimizerMixin(_PendingFactor):
+    """An update by way of float32 copies. Wrappers of other optimizers extend it and set its attributes."""
 
-    Args:
-        cfg: the whole configuration.
-        params: the model's half-precision parameters.
-        fp32_optimizer: updates the copies.
-        fp32_params: the copies, as ``build_optimizer`` makes them.
-    """
-
-    def __init__(
-        self, cfg: Any, params: Iterable[Tensor], fp32_optimizer: Any, fp32_params: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(cfg.optimizer)
-        self.fp16_params = list(params)
-        self.fp32_optimizer = self._inner = fp32_optimizer
-        self._masters: _MasterCopies = fp32_params
-        self.fp32_params = {str(k): v for k, v in fp32_params.flat.items()} if fp32_params.is_flat else fp32_params.all
-        self.scaler = build_loss_scaler(cfg)
-        self._needs_sync = True
-        self._restart()
-
-    @classmethod
-    def build_optimizer(cls, cfg: Any, params: Iterable[Tensor], **kwargs: Any) -> FP16Optimizer:
-        """Make the copies, the optimizer that ``cfg.optimizer`` names over them, and the wrapper.
-
-        Raises:
-            RuntimeError: the optimizer treats a flat vector differently and ``--fp16-no-flatten-grads`` is off.
-        """
-        params = list(params)
-        flatten = not getattr(cfg.common, "fp16_no_flatten_grads", False) and not getattr(cfg.common, "bf16", False)
-        masters = _MasterCopies(params, flatten)
-        inner = optim.build_optimizer(cfg.optimizer, masters.all)
-        if flatten and not inner.supports_flat_params:
-            raise RuntimeError(
-                f"chosen optimizer {type(inner).__name__} does not support flat params, "
-                "please set --fp16-no-flatten-grads"
-            )
-        return cls(cfg, params, inner, masters, **kwargs)
+    fp16_params: list[Tensor]
+    fp32_optimizer: Any
+    _masters: _MasterCopies
+    _needs_sync = True
 
     def state_dict(self) -> dict[str, Any]:
         """That of the optimizer inside, and ``loss_scale``."""
@@ -287,34 +255,53 @@ class FP16Optimizer(_PendingFactor, _Delegating):
         self._restart()
 
 
-class MemoryEfficientFP16Optimizer(_PendingFactor, _Delegating):
-    """Update half-precision parameters in place, with an optimizer that works in float32 inside.
+class FP16Optimizer(_FP16OptimizerMixin, _Delegating):  # type: ignore[misc] # step() takes less than the base's
+    """Update float32 copies, then round them into the model.
 
     Args:
         cfg: the whole configuration.
-        params: the model's parameters.
-        optimizer: must support it.
-        allow_unsupported: do not check that.
-
-    Raises:
-        ValueError: the optimizer does not support it (``Unsupported optimizer: NAME``).
+        params: the model's half-precision parameters.
+        fp32_optimizer: updates the copies.
+        fp32_params: the copies, as ``build_optimizer`` makes them.
     """
 
     def __init__(
-        self, cfg: Any, params: Iterable[Tensor], optimizer: Any, allow_unsupported: bool = False, **kwargs: Any
+        self, cfg: Any, params: Iterable[Tensor], fp32_optimizer: Any, fp32_params: Any, **kwargs: Any
     ) -> None:
-        if not allow_unsupported and not optimizer.supports_memory_efficient_fp16:
-            raise ValueError(f"Unsupported optimizer: {type(optimizer).__name__}")
-        super().__init__(getattr(cfg, "optimizer", None))
-        self.wrapped_optimizer = self._inner = optimizer
+        super().__init__(cfg.optimizer)
+        self.fp16_params = list(params)
+        self.fp32_optimizer = self._inner = fp32_optimizer
+        self._masters: _MasterCopies = fp32_params
+        self.fp32_params = {str(k): v for k, v in fp32_params.flat.items()} if fp32_params.is_flat else fp32_params.all
         self.scaler = build_loss_scaler(cfg)
+        self._needs_sync = True
         self._restart()
 
     @classmethod
-    def build_optimizer(cls, cfg: Any, params: Iterable[Tensor], **kwargs: Any) -> MemoryEfficientFP16Optimizer:
-        """Make the optimizer that ``cfg.optimizer`` names, and the wrapper."""
+    def build_optimizer(cls, cfg: Any, params: Iterable[Tensor], **kwargs: Any) -> FP16Optimizer:
+        """Make the copies, the optimizer that ``cfg.optimizer`` names over them, and the wrapper.
+
+        Raises:
+            RuntimeError: the optimizer treats a flat vector differently and ``--fp16-no-flatten-grads`` is off.
+        """
         params = list(params)
-        return cls(cfg, params, optim.build_optimizer(cfg.optimizer, params), **kwargs)
+        flatten = not getattr(cfg.common, "fp16_no_flatten_grads", False) and not getattr(cfg.common, "bf16", False)
+        masters = _MasterCopies(params, flatten)
+        inner = optim.build_optimizer(cfg.optimizer, masters.all)
+        if flatten and not inner.supports_flat_params:
+            raise RuntimeError(
+                f"chosen optimizer {type(inner).__name__} does not support flat params, "
+                "please set --fp16-no-flatten-grads"
+            )
+        return cls(cfg, params, inner, masters, **kwargs)
+
+
+class _MemoryEfficientFP16OptimizerMixin(_PendingFactor):
+    """An update of half-precision parameters in place. Extended like ``_FP16OptimizerMixin``."""
+
+    wrapped_optimizer: Any
+    optimizer: Any
+    params: Any
 
     def state_dict(self) -> dict[str, Any]:
         """That of the optimizer inside, and ``loss_scale``."""
@@ -347,3 +334,33 @@ class MemoryEfficientFP16Optimizer(_PendingFactor, _Delegating):
     def zero_grad(self) -> None:
         self.wrapped_optimizer.zero_grad()
         self._restart()
+
+
+class MemoryEfficientFP16Optimizer(_MemoryEfficientFP16OptimizerMixin, _Delegating):  # type: ignore[misc]
+    """Update half-precision parameters in place, with an optimizer that works in float32 inside.
+
+    Args:
+        cfg: the whole configuration.
+        params: the model's parameters.
+        optimizer: must support it.
+        allow_unsupported: do not check that.
+
+    Raises:
+        ValueError: the optimizer does not support it (``Unsupported optimizer: NAME``).
+    """
+
+    def __init__(
+        self, cfg: Any, params: Iterable[Tensor], optimizer: Any, allow_unsupported: bool = False, **kwargs: Any
+    ) -> None:
+        if not allow_unsupported and not optimizer.supports_memory_efficient_fp16:
+            raise ValueError(f"Unsupported optimizer: {type(optimizer).__name__}")
+        super().__init__(getattr(cfg, "optimizer", None))
+        self.wrapped_optimizer = self._inner = optimizer
+        self.scaler = build_loss_scaler(cfg)
+        self._restart()
+
+    @classmethod
+    def build_optimizer(cls, cfg: Any, params: Iterable[Tensor], **kwargs: Any) -> MemoryEfficientFP16Optimizer:
+        """Make the optimizer that ``cfg.optimizer`` names, and the wrapper."""
+        params = list(params)
+        return cls(cfg, params, optim.build_optimizer(cfg.optimizer, params), **kwargs)

@@ -13,7 +13,15 @@ from fairseq.optim.fairseq_optimizer import FairseqOptimizer, first_lr
 
 __all__ = ["NAG", "FairseqNAG", "FairseqNAGConfig"]
 
-REQUIRED: Any = object()
+
+class _Required:
+    """The default of an argument that must be given; named as torch named its own."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+REQUIRED: Any = _Required()
 
 
 @dataclass
