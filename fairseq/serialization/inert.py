@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.serialization.errors import shown
+from fairseq.serialization.trees import measure
 
 __all__ = ["Ghost", "Refused", "Survey", "TensorSpec", "interpret"]
 
@@ -62,6 +63,7 @@ _OLD_NAMES = {"unicode": "str", "long": "int", "xrange": "range"}
 # Python hashes a number modulo 2^61 - 1.
 _LARGE_KEY = 1 << 60
 _MAX_ODD_KEYS = 10_000
+_MAX_KEY_SIZE = 1000  # values in a tuple that is a key, shared ones counted each time
 _MAX_NAME = 1000
 # A view may repeat its data (``expand``), but not to something far larger than what a file of any size holds.
 _MAX_EXPANDED_BYTES = 16 << 20
@@ -185,6 +187,7 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
                 if abs(key) >= _LARGE_KEY:
                     raise Refused("a number beyond 2^60 is the key of a dictionary")
                 continue
+            _check_hashable(key)
             self._num_odd_keys += 1
             if self._num_odd_keys > _MAX_ODD_KEYS:
                 raise Refused("too many keys of dictionaries are neither text nor numbers")
@@ -223,6 +226,12 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
             if not _whole(offset) or not _whole(num_items) or offset + num_items > known.num_items:
                 raise Refused("a view leaves its tensor data")
         return _Storage(key, kind, num_items)
+
+
+def _check_hashable(key: Any) -> None:
+    """Refuse a tuple whose hash would take forever: a few bytes can nest one tuple twice in another, many times."""
+    if isinstance(key, tuple) and measure(key).size > _MAX_KEY_SIZE:
+        raise Refused("a tuple that repeats itself is the key of a dictionary")
 
 
 # Numbers in decimal text (INT, LONG, FLOAT) are left out: torch does not read them, and long ones take long to convert.
@@ -299,7 +308,10 @@ def _call(cls: type[Ghost], path: str, args: tuple[Any, ...]) -> Any:
     ghost = Ghost.__new__(Ghost, *args)
     ghost.__class__ = cls
     if path == "collections.OrderedDict" and len(args) == 1 and isinstance(args[0], list):
-        ghost.update(item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2)
+        pairs = [item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2]
+        for key, _ in pairs:
+            _check_hashable(key)
+        ghost.update(pairs)
     return ghost
 
 

@@ -258,3 +258,16 @@ def test_deep_nesting_is_an_error_not_a_crash(tmp_path):
     )
     with contextlib.suppress(CheckpointError):
         read_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("where", ["key", "pairs"])
+def test_a_key_whose_hash_would_take_forever_is_refused(where, tmp_path):
+    doubled = pickle.EMPTY_TUPLE + (pickle.DUP + pickle.TUPLE2) * 60
+    if where == "key":
+        body = pickle.EMPTY_DICT + doubled + pickle.NONE + pickle.SETITEM
+    else:
+        pair = pickle.EMPTY_LIST + doubled + pickle.NONE + pickle.TUPLE2 + pickle.APPEND
+        body = pickle.GLOBAL + b"collections\nOrderedDict\n" + pair + pickle.TUPLE1 + pickle.REDUCE
+    write_zip(tmp_path / "x.pt", pickle.PROTO + b"\x02" + body + pickle.STOP)
+    with pytest.raises(CorruptCheckpointError, match="a tuple that repeats itself"):
+        read_checkpoint(tmp_path / "x.pt")
