@@ -181,6 +181,25 @@ def _print_alignment(state: State) -> None:
             _set(section, "print_alignment", "hard" if value else when_false)
 
 
+# option of transformer_lm -> what the weights of a model that follows it end in
+_NORMFORMER = {
+    "scale_attn": ".attn_ln.weight",
+    "scale_fc": ".ffn_layernorm.weight",
+    "scale_heads": ".c_attn",
+    "scale_resids": ".w_resid",
+}
+
+
+@upgrade("cfg: options of NormFormer that were accepted without effect")
+def _normformer(state: State) -> None:
+    section, weights = _section(state.get("cfg"), "model"), state.get("model")
+    if section is None or not isinstance(weights, dict):
+        return
+    for option, ending in _NORMFORMER.items():
+        if _section(section, option) is True and not any(str(key).endswith(ending) for key in weights):
+            _set(section, option, False)
+
+
 def _set(section: Any, name: str, value: Any) -> None:
     if isinstance(section, Namespace):
         setattr(section, name, value)

@@ -103,3 +103,11 @@ def test_print_alignment_inside_a_wav2vec_model_is_found():
     state = {**copy.deepcopy(CURRENT), "cfg": {"model": {"w2v_args": inner}, "task": {"eval_wer_config": None}}}
     step("cfg: print_alignment true/false -> hard/none")(state)
     assert inner["task"]["eval_wer_config"]["print_alignment"] == "hard"
+
+
+def test_normformer_options_without_weights_had_no_effect():
+    options = {"scale_attn": True, "scale_fc": True, "scale_heads": False}
+    weights = {"decoder.layers.0.ffn_layernorm.weight": 1}
+    state = {**copy.deepcopy(CURRENT), "cfg": {"model": options}, "model": weights}
+    step("cfg: options of NormFormer that were accepted without effect")(state)
+    assert state["cfg"]["model"] == {"scale_attn": False, "scale_fc": True, "scale_heads": False}
