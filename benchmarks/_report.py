@@ -23,7 +23,7 @@ __all__ = ["main", "markdown", "names"]
 
 
 def names() -> list[str]:
-    """All benchmarks: the modules beside this one that have rows. Other scripts, such as ``soak.py``, compare nothing."""
+    """All benchmarks: the modules beside this one that have rows. Other scripts, as ``soak.py``, compare nothing."""
     files = sorted(Path(benchmarks.__file__).parent.glob("[!_]*.py"))
     return [path.stem for path in files if "\ndef rows(" in path.read_text(encoding="utf-8")]
 
