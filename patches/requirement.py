@@ -24,7 +24,6 @@ MODERN = {
     "editdistance": "0.8",
     "setuptools": "61",
 }
-LATEST = (10**6,)
 # Hydra 1.4 drops the behaviour of 1.1 that fairseq composes its configurations with.
 BELOW = {"hydra-core": "1.4"}
 OPERATORS = ("===", "==", "~=", "<=", ">=", "!=", "<", ">")

@@ -3,7 +3,7 @@
     /some/environment/bin/python smoke_installed.py [--compiled] [--outside CHECKOUT]
 
 Runs in a folder of its own. Exits with the first command that fails. ``--compiled`` asks for the compiled modules,
-``--outside`` refuses a fairseq that is imported from that folder.
+``--outside`` refuses the fairseq of that checkout.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def look_at_installation(smoke: Smoke, outside: Path | None, compiled: bool) -> 
     """Where it is, what it brought along."""
     found = json.loads(smoke.tool("env", "--json"))
     home = Path(found["fairseq"]["location"])
-    expect(outside is None or outside.resolve() not in home.resolve().parents, f"fairseq is imported from {home}")
+    expect(outside is None or home.resolve() != (outside / "fairseq").resolve(), f"fairseq is imported from {home}")
     expect(set(found["shipped plugins"]) == {"classifying_names", "tutorial_lstm"}, "shipped plugins are missing")
     expect(not compiled or all(found["compiled extensions"].values()), "compiled modules are missing")
     expect(not list(home.rglob("*.pyx")), "sources of compiled modules were installed")
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--compiled", action="store_true", help="the compiled modules must be there")
-    parser.add_argument("--outside", type=Path, help="fairseq must not be imported from this folder")
+    parser.add_argument("--outside", type=Path, help="checkout whose fairseq must not be the one in use")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="fairseq-smoke-") as folder:
         smoke = Smoke(Path(folder))

@@ -10,7 +10,14 @@ import numpy as np
 
 from fairseq._lazy import attach
 
-__all__ = ["AudioTransform", "CompositeAudioTransform", "import_transforms", "rand_uniform", "register_audio_transform"]
+__all__ = [
+    "AudioTransform",
+    "CompositeAudioTransform",
+    "find_audio_transform",
+    "import_transforms",
+    "rand_uniform",
+    "register_audio_transform",
+]
 
 __getattr__, __dir__ = attach(__name__)
 
@@ -81,6 +88,18 @@ def register_audio_transform(
         return cls
 
     return register
+
+
+def find_audio_transform(kind: str, name: str, registry: dict[str, Any]) -> Any:
+    """The transform class that a registry of some kind holds under ``name``.
+
+    Raises:
+        KeyError: there is none; the message lists those there are.
+    """
+    if name not in registry:
+        known = ", ".join(sorted(registry)) or "none"
+        raise KeyError(f"no {kind} transform is called {name}; there are: {known}")
+    return registry[name]
 
 
 def import_transforms(transforms_dir: str, transform_type: str) -> None:

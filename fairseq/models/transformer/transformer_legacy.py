@@ -125,10 +125,6 @@ def _moses_fastbpe(path: str, **more: str) -> Dict[str, str]:
     return {"path": path, "tokenizer": "moses", "bpe": "fastbpe", **more}
 
 
-def _spm(path: str) -> Dict[str, str]:
-    return {"path": path, "bpe": "sentencepiece", "tokenizer": "space"}
-
-
 _WMT19_ENSEMBLE = "model1.pt:model2.pt:model3.pt:model4.pt"
 
 

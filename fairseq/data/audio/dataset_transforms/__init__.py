@@ -4,7 +4,13 @@ import os
 from collections.abc import Callable
 from typing import Any, Optional
 
-from fairseq.data.audio import AudioTransform, CompositeAudioTransform, import_transforms, register_audio_transform
+from fairseq.data.audio import (
+    AudioTransform,
+    CompositeAudioTransform,
+    find_audio_transform,
+    import_transforms,
+    register_audio_transform,
+)
 
 __all__ = [
     "AUDIO_DATASET_TRANSFORM_CLASS_NAMES",
@@ -25,15 +31,8 @@ AUDIO_DATASET_TRANSFORM_CLASS_NAMES: set[str] = set()
 
 
 def get_audio_dataset_transform(name: str) -> Any:
-    """The transform class registered under ``name``.
-
-    Raises:
-        KeyError: there is none; the message lists those there are.
-    """
-    if name not in AUDIO_DATASET_TRANSFORM_REGISTRY:
-        known = ", ".join(sorted(AUDIO_DATASET_TRANSFORM_REGISTRY)) or "none"
-        raise KeyError(f"no dataset transform is called {name}; there are: {known}")
-    return AUDIO_DATASET_TRANSFORM_REGISTRY[name]
+    """The transform class registered under ``name``; ``KeyError`` with the known names if there is none."""
+    return find_audio_transform("dataset", name, AUDIO_DATASET_TRANSFORM_REGISTRY)
 
 
 def register_audio_dataset_transform(name: str) -> Callable[[type], type]:
@@ -48,7 +47,7 @@ class CompositeAudioDatasetTransform(CompositeAudioTransform):
 
     @classmethod
     def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> Any:
-        """Those that ``config["dataset_transforms"]`` names; ``None`` if it names none."""
+        """Those that ``config["dataset_transforms"]`` names; without any, a composite that does nothing."""
         return super()._from_config_dict(
             "dataset", get_audio_dataset_transform, CompositeAudioDatasetTransform, config, return_empty=True
         )

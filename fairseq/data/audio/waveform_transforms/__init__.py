@@ -4,7 +4,13 @@ import os
 from collections.abc import Callable
 from typing import Any, Optional
 
-from fairseq.data.audio import AudioTransform, CompositeAudioTransform, import_transforms, register_audio_transform
+from fairseq.data.audio import (
+    AudioTransform,
+    CompositeAudioTransform,
+    find_audio_transform,
+    import_transforms,
+    register_audio_transform,
+)
 
 __all__ = [
     "AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES",
@@ -25,15 +31,8 @@ AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES: set[str] = set()
 
 
 def get_audio_waveform_transform(name: str) -> Any:
-    """The transform class registered under ``name``.
-
-    Raises:
-        KeyError: there is none; the message lists those there are.
-    """
-    if name not in AUDIO_WAVEFORM_TRANSFORM_REGISTRY:
-        known = ", ".join(sorted(AUDIO_WAVEFORM_TRANSFORM_REGISTRY)) or "none"
-        raise KeyError(f"no waveform transform is called {name}; there are: {known}")
-    return AUDIO_WAVEFORM_TRANSFORM_REGISTRY[name]
+    """The transform class registered under ``name``; ``KeyError`` with the known names if there is none."""
+    return find_audio_transform("waveform", name, AUDIO_WAVEFORM_TRANSFORM_REGISTRY)
 
 
 def register_audio_waveform_transform(name: str) -> Callable[[type], type]:
