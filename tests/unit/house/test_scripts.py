@@ -1,0 +1,65 @@
+"""The table of tested versions, and the generated reference."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+if not (ROOT / "scripts").is_dir():
+    pytest.skip("scripts are part of the checkout only", allow_module_level=True)
+
+
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem + "_script", ROOT / path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_cell(folder: Path, python: str, cases: str) -> None:
+    about = {"python": python, "torch": "2.6.0", "numpy": "2.1", "omegaconf": "2.3.0", "hydra-core": "1.3.2"}
+    about |= {"sacrebleu": "2.5", "compiled": True, "date": "2026-01-01", "commit": "abc", "tests": ["tests"]}
+    (folder / f"{python}.json").write_text(json.dumps(about), encoding="utf-8")
+    (folder / f"{python}.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>", encoding="utf-8")
+
+
+def test_the_table_has_a_row_for_each_cell_and_explains_failures(tmp_path: Path) -> None:
+    matrix = load("scripts/matrix.py")
+    good = '<testcase classname="a" name="one"/><testcase classname="a" name="two"><skipped/></testcase>'
+    bad = '<testcase classname="a" name="three"><failure message="boom&#10;more"/></testcase>'
+    write_cell(tmp_path, "3.12.1", good + bad)
+    write_cell(tmp_path, "3.9.2", good)
+    text = matrix.page(matrix.cells(tmp_path), {"three": "it cannot count"})
+    rows = [line for line in text.splitlines() if line.startswith("| 3.")]
+    assert [row.split(" | ")[0] for row in rows] == ["| 3.9.2", "| 3.12.1"]
+    assert " | 1 | 1 | 1 | `tests` | " in rows[1]
+    assert "- `a::three`: it cannot count (3.12.1/2.6.0: `boom`)" in text
+    assert "Not run: Python 3.10, 3.11, 3.13, 3.14" in text
+
+
+def test_every_option_of_the_training_tool_is_in_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["docs"])
+    reference = load("docs/_ext/reference.py")
+    from fairseq import options
+
+    page = reference.command_line()
+    parser = options.get_training_parser()
+    flags = [a.option_strings[0] for _, actions in reference.documented(parser) for a in actions if a.option_strings]
+    assert len(flags) > 150
+    assert [flag for flag in flags if f"`{flag}" not in page] == []
+
+
+def test_the_api_reference_reads_sources_and_imports_nothing() -> None:
+    reference = load("docs/_ext/reference.py")
+    before = set(sys.modules)
+    page = reference.api_page("fairseq.scoring")
+    assert "class SacrebleuScorer" in page
+    assert "## fairseq.scoring.wer" in page
+    assert {name for name in set(sys.modules) - before if name.startswith("fairseq.scoring")} == set()
