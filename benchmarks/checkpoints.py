@@ -23,9 +23,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks._measure import Row, Setup
 
 ROOT = Path(__file__).resolve().parent.parent
-Row = tuple[str, str, str]
+REPORTED = 300  # megabytes of a file in the common report
 QUESTIONS = ["state", "model", "training"]
 
 COMMON = """
@@ -133,10 +137,12 @@ def run(script: str, *words: object) -> list[float]:
     return [float(word) for word in found[-1].split()[1:]] if found else []
 
 
-def measure(work: Path, megabytes: float, repeat: int, only: list[str]) -> Iterator[Row]:
-    """The rows of the table, as they are found."""
+def measured(
+    work: Path, megabytes: float, repeat: int, only: list[str]
+) -> Iterator[tuple[str, int, list[float], list[float]]]:
+    """For each question: its name, the file's bytes, the medians ``[cpu, wall, peak bytes]`` of bare and of ours."""
     data = work / "data"
-    data.mkdir()
+    data.mkdir(parents=True)
     for language in ("aa", "bb"):
         (data / f"dict.{language}.txt").write_text("".join(f"w{number} 1\n" for number in range(996)))
     for question in only:
@@ -147,15 +153,30 @@ def measure(work: Path, megabytes: float, repeat: int, only: list[str]) -> Itera
         size = path.stat().st_size
         figures: dict[str, list[list[float]]] = {"bare": [], question: []}
         for _ in range(repeat):
-            for side, rows in figures.items():
-                rows.append(run(SIDES[side], path, data, *words))
+            for side, found in figures.items():
+                found.append(run(SIDES[side], path, data, *words))
         path.unlink()
-        middle = {side: [statistics.median(column) for column in zip(*rows)] for side, rows in figures.items()}
-        (bare, bare_wall, _), (ours, wall, peak) = middle["bare"], middle[question]
+        middle = {side: [statistics.median(column) for column in zip(*found)] for side, found in figures.items()}
+        yield question, size, middle["bare"], middle[question]
+
+
+def measure(work: Path, megabytes: float, repeat: int, only: list[str]) -> Iterator[tuple[str, str, str]]:
+    """The rows of the table, as they are found."""
+    for question, size, (bare, bare_wall, _), (ours, wall, peak) in measured(work, megabytes, repeat, only):
         yield f"{question}: file", f"{size / 1e6:,.0f} MB", ""
         yield f"{question}: processor time", f"{ours:.2f} s", f"{ours / bare:.2f} x bare ({bare:.2f} s)"
         yield f"{question}: elapsed time", f"{wall:.2f} s", f"{wall / bare_wall:.2f} x bare ({bare_wall:.2f} s)"
         yield f"{question}: peak memory", f"{peak / 1e6:,.0f} MB", f"{peak / size:.2f} x file"
+
+
+def rows(setup: Setup) -> Iterator[Row]:
+    """The same for ``python -m benchmarks``, on smaller files."""
+    from benchmarks._measure import Row
+
+    for question, size, bare, ours in measured(setup.work / "checkpoints", REPORTED, setup.repeat, QUESTIONS):
+        what = f"{question}, a file of {size / 1e6:,.0f} MB"
+        yield Row(what, "cpu", ours[0], bare[0], against="bare torch", runs=setup.repeat)
+        yield Row(what, "memory", ours[2] / 1e6, size / 1e6, against="the file", runs=setup.repeat)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks._measure import Row, Setup
-from benchmarks._report import main
 
 COPIES = 10
 
@@ -27,7 +26,3 @@ def rows(setup: Setup) -> Iterator[Row]:
         f"preprocess, the corpus {COPIES} times over",
         lambda side, turn: setup.preprocess(side, large, setup.work / f"large-{side.name}").figures(),
     )
-
-
-if __name__ == "__main__":
-    main(__file__)

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Iterator
 
 from benchmarks._measure import Row, Setup
-from benchmarks._report import main
 
 TOOLS = ["preprocess", "train", "generate", "interactive", "score", "validate", "eval_lm"]
 
@@ -21,7 +20,3 @@ def rows(setup: Setup) -> Iterator[Row]:
         times = [setup.this.run("-m", f"fairseq_cli.{tool}", "--help").cpu for _ in range(setup.repeat)]
         took = statistics.median(times)
         yield Row(f"--help of {tool}", "cpu", took, torch, against="import torch", runs=setup.repeat)
-
-
-if __name__ == "__main__":
-    main(__file__)

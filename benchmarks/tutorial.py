@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks._measure import Row, Setup, Side, Usage
-from benchmarks._report import main
 
 
 def train(side: Side, data: Path, save: Path) -> Usage:
@@ -54,7 +53,3 @@ def rows(setup: Setup) -> Iterator[Row]:
         return {"sentences per second": figure(side, used, r"\(([\d.,]+) sentences/s"), **used.figures()}
 
     yield from setup.compare("translating with it, beam 5", translate)
-
-
-if __name__ == "__main__":
-    main(__file__)
