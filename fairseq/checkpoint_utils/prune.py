@@ -36,7 +36,8 @@ def _layers_to_keep(model_cfg: Any, name: str) -> list[int] | None:
 def prune_state_dict(state_dict: Mapping[str, Any], model_cfg: Any) -> Mapping[str, Any]:
     """Drop the transformer layers that ``encoder_layers_to_keep`` and ``decoder_layers_to_keep`` do not list.
 
-    The remaining layers are renumbered from 0, and ``encoder_layers`` / ``decoder_layers`` of the config follow.
+    The remaining layers are renumbered from 0; ``encoder_layers`` / ``decoder_layers`` of the config follow, and the
+    options are cleared. A state that was pruned like this before, such as that of a run to be resumed, stays as it is.
 
     Args:
         state_dict: parameters by name.
@@ -51,6 +52,7 @@ def prune_state_dict(state_dict: Mapping[str, Any], model_cfg: Any) -> Mapping[s
     keep = {name: layers for name, layers in given.items() if layers is not None}
     if not keep:
         return state_dict
+    keep = {name: layers for name, layers in keep.items() if not _is_pruned(state_dict, name, layers)}
     pruned: OrderedDict[str, Any] = OrderedDict()
     for key, value in state_dict.items():
         side, layer = _NAME.search(key), _LAYER.search(key)
@@ -62,7 +64,19 @@ def prune_state_dict(state_dict: Mapping[str, Any], model_cfg: Any) -> Mapping[s
             pruned[f"{key[: layer.start(1)]}{number}{key[layer.end(1) :]}"] = value
     for name, kept in keep.items():
         _set(model_cfg, f"{name}_layers", len(kept))
+        # A checkpoint saved from here on has these layers only, under their new numbers.
+        _set(model_cfg, f"{name}_layers_to_keep", None)
     return pruned
+
+
+def _is_pruned(state_dict: Mapping[str, Any], name: str, layers: list[int]) -> bool:
+    """Whether the state has as many layers as are to be kept, and none of the number that is asked for."""
+    found = set()
+    for key in state_dict:
+        side, layer = _NAME.search(key), _LAYER.search(key)
+        if side and layer and side.group(1) == name:
+            found.add(int(layer.group(1)))
+    return found == set(range(len(layers))) and layers[-1] not in found
 
 
 def _set(model_cfg: Any, name: str, value: int) -> None:

@@ -93,6 +93,8 @@ class Trainer:
         self._wrapped_model: Any = None
         self._cumulative_training_time: float | None = None
         self._previous_training_time: float = 0
+        if quantizer is not None:
+            quantizer.set_trainer(self)
         self._restart_clock()
         metrics.log_start_time("wall", priority=790, round=0)
 
