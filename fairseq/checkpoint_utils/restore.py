@@ -91,6 +91,8 @@ def load_checkpoint(cfg: Any, trainer: Any, **passthrough_args: Any) -> tuple[An
     position = None
     if extra_state is not None and not start.reset_dataloader:
         position = extra_state["train_iterator"]
+    elif hasattr(trainer, "batches"):
+        trainer.batches.resume({})
     epoch = position["epoch"] if position is not None else 1
     epoch_itr = trainer.get_train_iterator(epoch=epoch, load_dataset=True, **passthrough_args)
     if position is not None:

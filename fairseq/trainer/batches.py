@@ -25,11 +25,24 @@ class BatchSource:
         # later epochs. A resumed run makes them as that epoch did, so that it goes on as if it had never stopped.
         self.made_in_epoch: int | None = None
         self._resumed_from: int | None = None
+        self._resumed_order: bool | None = None
         self._iterator: Any = None
 
-    def resume_batches_of(self, epoch: Any) -> None:
-        """Make the next batches as epoch ``epoch`` made them; ``None`` (an upstream checkpoint): as the current one."""
+    def notes(self) -> dict[str, Any]:
+        """What a resumed run must know to make the same batches in the same order."""
+        found: dict[str, Any] = {}
+        if self.made_in_epoch is not None:
+            found["batches_made_in_epoch"] = self.made_in_epoch
+        kind = getattr(self._iterator, "kind_of_order", None)
+        if kind is not None:
+            found["order_is_shuffled"] = kind
+        return found
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Make the next batches as a run with these notes made them; without any (upstream): as the current epoch."""
+        epoch, kind = notes.get("batches_made_in_epoch"), notes.get("order_is_shuffled")
         self._resumed_from = epoch if isinstance(epoch, int) and epoch > 0 else None
+        self._resumed_order = kind if isinstance(kind, bool) else None
 
     def _epoch_to_make(self, epoch: int, dataset: Any, kept: bool) -> int:
         first, self._resumed_from = self._resumed_from, None
@@ -82,6 +95,9 @@ class BatchSource:
         )
         if iterator is not self._iterator:
             self._iterator, self.made_in_epoch = iterator, epoch
+            if self._resumed_order is not None and hasattr(iterator, "continue_order"):
+                iterator.continue_order(self._resumed_order)
+            self._resumed_order = None
         self.set_dummy(iterator.first_batch)
         return iterator
 

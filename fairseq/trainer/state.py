@@ -47,9 +47,7 @@ def make_state(trainer: Any) -> dict[str, Any]:
             state["extra_state"]["ema_fp32_params"] = trainer.ema.fp32_params
     if not cfg.checkpoint.no_save_optimizer_state:
         state["last_optimizer_state"] = trainer.optimizer.state_dict()
-    state[NOTES] = {WORKERS: trainer.data_parallel_world_size}
-    if trainer.batches.made_in_epoch is not None:
-        state[NOTES]["batches_made_in_epoch"] = trainer.batches.made_in_epoch
+    state[NOTES] = {WORKERS: trainer.data_parallel_world_size, **trainer.batches.notes()}
     return state
 
 
@@ -85,7 +83,7 @@ def restore(
     """
     _restore_weights(trainer, filename, state)
     notes = state.get(NOTES, {})
-    trainer.batches.resume_batches_of(notes.get("batches_made_in_epoch"))
+    trainer.batches.resume(notes)
     extra_state: dict[str, Any] = state["extra_state"]
     _move_position(extra_state, notes.get(WORKERS), trainer.data_parallel_world_size)
     trainer._optim_history = state["optimizer_history"]

@@ -209,6 +209,8 @@ class EpochBatchIterator(EpochBatchIterating):
         self.dataloader: Any = None
         self.epoch_batch_sampler: Optional[FrozenBatchSampler] = None
         self._follower: Optional[EpochFollower] = None
+        # A resumed run makes its loader as the run before it did.
+        self._kind_of_order: Optional[bool] = None
         self._cur_epoch_itr: Optional[CountingIterator] = None
         self._next_epoch_itr: Optional[CountingIterator] = None
 
@@ -308,6 +310,15 @@ class EpochBatchIterator(EpochBatchIterating):
             return len(self.frozen_batches) // self.num_shards
         return len(self)
 
+    @property
+    def kind_of_order(self) -> Optional[bool]:
+        """Whether the loader that is kept from epoch to epoch shuffles; ``None`` if there is none."""
+        return None if self.epoch_batch_sampler is None else self.epoch_batch_sampler.shuffle
+
+    def continue_order(self, shuffles: Optional[bool]) -> None:
+        """Let a loader that is made from now on, and kept, be of this kind, whatever is asked for then."""
+        self._kind_of_order = shuffles
+
     def ordered_batches(self, epoch: int, fix_batches_to_gpus: bool, shuffle: bool) -> Sequence[Any]:
         """This shard's batches in the order of ``epoch``; what other shards have more is filled with empty ones."""
         frozen = self.frozen_batches
@@ -359,6 +370,8 @@ class EpochBatchIterator(EpochBatchIterating):
             if self._follower is not None:
                 self._follower.announce(epoch)
             return self.dataloader
+        if self.reuse_dataloader and self._kind_of_order is not None:
+            shuffle = self._kind_of_order
         # A weak reference: the loader that this object keeps must not keep this object, or worker processes would live
         # on until the garbage collector comes by.
         sampler = FrozenBatchSampler(WeakCall(self.ordered_batches), epoch, fix_batches_to_gpus, shuffle, offset)
