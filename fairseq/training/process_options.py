@@ -12,25 +12,27 @@ import logging
 import os
 from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["add_process_options", "compile_if_asked", "stop_on_save_error"]
+__all__ = ["add_process_options", "choose_float32", "compile_if_asked", "stop_on_save_error"]
 
 logger = logging.getLogger("fairseq_cli.train")
 
 COMPILE_ENV = "FAIRSEQ_COMPILE"
 STOP_ENV = "FAIRSEQ_STOP_ON_SAVE_ERROR"
+TF32_ENV = "FAIRSEQ_TF32"
+VARIABLES = {"compile": COMPILE_ENV, "stop_on_save_error": STOP_ENV, "tf32": TF32_ENV}
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 class _SetVariable(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        variable = COMPILE_ENV if self.dest == "compile" else STOP_ENV
-        os.environ[variable] = values if isinstance(values, str) else "1"
+        os.environ[VARIABLES[self.dest]] = values if isinstance(values, str) else "1"
 
 
 def add_process_options(parser: argparse.ArgumentParser) -> None:
-    """``--compile [MODE]`` and ``--stop-on-save-error``."""
+    """``--compile [MODE]``, ``--stop-on-save-error`` and ``--tf32``."""
     group = parser.add_argument_group("this process")
     group.add_argument(
         "--compile",
@@ -49,11 +51,34 @@ def add_process_options(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="end training when a checkpoint cannot be written, instead of warning and trying at the next save",
     )
+    group.add_argument(
+        "--tf32",
+        action=_SetVariable,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="let NVIDIA GPUs multiply float32 matrices in TensorFloat-32: several times faster, ten bits of mantissa",
+    )
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "0") not in ("", "0")
 
 
 def stop_on_save_error() -> bool:
     """Whether a failed save ends the run."""
-    return os.environ.get(STOP_ENV, "0") not in ("", "0")
+    return _is_set(STOP_ENV)
+
+
+def choose_float32(uses_cuda: bool) -> None:
+    """Set how float32 matrices are multiplied, if it was asked for; the CPU multiplies them exactly in any case."""
+    if not _is_set(TF32_ENV):
+        return
+    if not uses_cuda:
+        logger.warning("--tf32 has no effect: it is for NVIDIA GPUs")
+        return
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    logger.info("float32 matrices are multiplied in TensorFloat-32")
 
 
 def compile_if_asked(model: nn.Module) -> None:

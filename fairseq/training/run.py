@@ -8,6 +8,7 @@ import time
 from argparse import Namespace
 from typing import Any
 
+import torch
 from torch import nn
 
 from fairseq import checkpoint_utils, tasks, utils
@@ -40,6 +41,7 @@ def main(cfg: Any) -> None:
     criterion = task.build_criterion(cfg.criterion)
     _describe(task, model, criterion)
     process_options.compile_if_asked(model)
+    process_options.choose_float32(uses_cuda=torch.cuda.is_available() and not cfg.common.cpu)
     _load_validation_data(cfg, task)
     trainer = _trainer_class(cfg)(cfg, task, model, criterion, _quantizer(cfg))
     logger.info("training on %s devices (GPUs/TPUs)", cfg.distributed_training.distributed_world_size)
@@ -59,6 +61,16 @@ def main(cfg: Any) -> None:
         getattr(trainer.model, "stop_timeout", lambda: None)()
         _finish_writing()
     logger.info("done training in %.1f seconds", time.time() - started)
+    _summarise(cfg, trainer)
+
+
+def _summarise(cfg: Any, trainer: Trainer) -> None:
+    """The last line of a run: how far it came, how good it got, where it lies."""
+    best = getattr(checkpoint_utils.save_checkpoint, "best", None)
+    score = "nothing was validated" if best is None else f"best {cfg.checkpoint.best_checkpoint_metric} {best:.3f}"
+    place = "nothing was saved" if cfg.checkpoint.no_save else f"checkpoints are in {cfg.checkpoint.save_dir}"
+    hours = trainer.cumulative_training_time() / 3600
+    logger.info("%s updates in %.2f hours in all; %s; %s", trainer.get_num_updates(), hours, score, place)
 
 
 def _prepare(cfg: Any) -> Any:

@@ -108,6 +108,7 @@ def test_the_log_tells_the_story_in_the_known_order(data, tmp_path, caplog):
         f"Saved checkpoint {tmp_path}/ck/checkpoint1.pt (epoch 1 @ ",
         "end of epoch 1 (average epoch stats below)",
         "done training in ",
+        "9 updates in 0.00 hours in all; best loss ",
     ]
     messages = iter(record.getMessage() for record in caplog.records)
     for line in story:
