@@ -108,11 +108,13 @@ def average(args: argparse.Namespace) -> int:
 
 def _read(path: str) -> dict[str, Any]:
     from fairseq.checkpoint_utils.safetensors_format import read_safetensors
-    from fairseq.serialization import CorruptCheckpointError, read_checkpoint
+    from fairseq.compat.allowed import unsafe_load_wanted
+    from fairseq.serialization import read_checkpoint
+    from fairseq.serialization.checks import check_options, check_weights
 
     state = read_safetensors(path) if path.endswith(".safetensors") else read_checkpoint(path, mmap=True)
-    if not isinstance(state, dict) or "model" not in state:
-        raise CorruptCheckpointError(f"{path} holds no model")
+    check_weights(path, state)
+    check_options(path, state, trusted=unsafe_load_wanted())
     return state
 
 

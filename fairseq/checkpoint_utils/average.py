@@ -10,6 +10,7 @@ import torch
 
 from fairseq.checkpoint_utils.names import numbered_checkpoints
 from fairseq.file_io import PathManager
+from fairseq.serialization.checks import check_weights
 from fairseq.serialization.read import read_checkpoint
 
 __all__ = ["average_checkpoints", "choose_checkpoints"]
@@ -60,6 +61,8 @@ def average_checkpoints(inputs: list[str]) -> dict[str, Any]:
         raise ValueError("nothing to average: no checkpoint was given")
     # Mapped, not read: a folder of large models takes the memory of one.
     states = [read_checkpoint(PathManager.get_local_path(path), mmap=True) for path in inputs]
+    for path, state in zip(inputs, states):
+        check_weights(path, state)
     names = list(states[0]["model"])
     for path, state in zip(inputs, states):
         different = set(names) ^ set(state["model"])

@@ -2,6 +2,7 @@
 
 ``Frugal``   a context in which large random fills are left out, and models far larger than the file are refused
 ``fill``     load a state dict, giving back the file's pages as they are copied
+``naming_file`` say which file an error comes from
 ``letting_go``  the same for whatever copies from the file
 """
 
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from fairseq.serialization.errors import CheckpointError
+from fairseq.serialization.errors import CheckpointError, shown
 from fairseq.serialization.mapped import MappedTensors
 
-__all__ = ["Frugal", "drawing_weights", "fill", "letting_go"]
+__all__ = ["Frugal", "drawing_weights", "fill", "letting_go", "naming_file"]
 
 _FILLS = frozenset(
     ("normal_", "uniform_", "trunc_normal_", "exponential_", "orthogonal_")
@@ -127,3 +128,18 @@ def fill(model: nn.Module, weights: dict[str, Any], mapped: MappedTensors | None
 def letting_go(mapped: MappedTensors | None) -> contextlib.AbstractContextManager[Any]:
     """A context in which the pages of mapped tensors are given back once something was copied from them."""
     return _LettingGo(mapped) if mapped is not None else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def naming_file(name: str) -> Iterator[None]:
+    """Say which file an error comes from where the error itself would not: options or states of the wrong kind."""
+    try:
+        yield
+    except (AttributeError, ArithmeticError, LookupError, NameError, TypeError) as error:
+        if isinstance(error, FloatingPointError):
+            raise
+        reason = shown(" ".join(str(error).split()), 500)
+        raise CheckpointError(
+            f"{name} cannot be used ({type(error).__name__}: {reason}): it is damaged, or does not fit this version or "
+            "a plugin. FAIRSEQ_TRACEBACK=1 shows where"
+        ) from error

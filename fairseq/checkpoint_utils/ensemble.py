@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 import logging
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fairseq import checkpoint_utils
-from fairseq.checkpoint_utils.building import Frugal, fill
+from fairseq.checkpoint_utils.building import Frugal, fill, naming_file
 from fairseq.checkpoint_utils.names import get_maybe_sharded_checkpoint_filename
 from fairseq.checkpoint_utils.shards import files_of, join
 from fairseq.file_io import PathManager
-from fairseq.serialization.errors import CheckpointError, shown
+from fairseq.serialization.errors import CheckpointError
 from fairseq.serialization.mapped import MappedTensors
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ def load_model_ensemble_and_task(
             if state is None:
                 state = checkpoint_utils.load_checkpoint_to_cpu(name, arg_overrides, mmap=True)
                 mapped = MappedTensors(state.get("model"), PathManager.get_local_path(name))
-            with _naming_file(name):
+            with naming_file(name):
                 cfg = _config_of(state, name)
                 if task is None:
                     task = tasks.setup_task(cfg.task, from_checkpoint=True)
@@ -101,19 +99,6 @@ def load_model_ensemble_and_task(
             state = mapped = None  # free it before the next file is read
         models.append(model)
     return models, cfg, task
-
-
-@contextlib.contextmanager
-def _naming_file(name: str) -> Iterator[None]:
-    """Say which file an error comes from where the error itself would not: options or weights of the wrong kind."""
-    try:
-        yield
-    except (AttributeError, ArithmeticError, LookupError, NameError, TypeError) as error:
-        reason = shown(" ".join(str(error).split()), 500)
-        raise CheckpointError(
-            f"{name}: no model can be made of it ({type(error).__name__}: {reason}); its options do not fit this "
-            "version, or a plugin fails. FAIRSEQ_TRACEBACK=1 shows where"
-        ) from error
 
 
 def _model_for(

@@ -12,10 +12,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from fairseq.serialization.errors import CorruptCheckpointError, UnsafeOptionError
+import numpy as np
+import torch
+
+from fairseq.serialization.errors import CorruptCheckpointError, UnsafeOptionError, shown
 from fairseq.serialization.trees import measure
 
-__all__ = ["asks_resolver", "check_history", "check_options"]
+__all__ = ["asks_resolver", "check_history", "check_options", "check_weights"]
 
 _MAX_DEPTH = 40
 _MAX_SIZE = 1_000_000
@@ -104,6 +107,18 @@ def check_options(path: str, state: dict[Any, Any], *, trusted: bool = False) ->
                 raise UnsafeOptionError(path, f"{name}{key}", text)
 
 
+def check_weights(path: str, state: dict[Any, Any]) -> None:
+    """Check that a state holds a model, and that it consists of tensors.
+
+    Raises:
+        CorruptCheckpointError: it does not.
+    """
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise CorruptCheckpointError(f"{path} holds no model")
+    for name, value in state["model"].items():
+        _expect(path, f"parameter {shown(str(name))}", value, (torch.Tensor,))
+
+
 def check_history(path: str, state: dict[Any, Any]) -> None:
     """Check what training reads, in a state of today's layout.
 
@@ -116,7 +131,12 @@ def check_history(path: str, state: dict[Any, Any]) -> None:
     for name, kinds in _HISTORY.items():
         if history and name in history[-1]:
             _expect(path, f"optimizer_history: {name}", history[-1][name], kinds)
+    schedule = (history[-1].get("lr_scheduler_state") if history else None) or {}
+    if "lr" in schedule:
+        _expect(path, "lr_scheduler_state: lr", schedule["lr"], (int, float, list))
     extra = state.get("extra_state") or {}
+    for name in ("best", "val_loss"):
+        _expect(path, f"extra_state: {name}", extra.get(name), (int, float, torch.Tensor, np.number, type(None)))
     position = extra.get("train_iterator")
     if position is not None:
         _expect(path, "extra_state: train_iterator", position, (dict,))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fairseq import checkpoint_utils, utils
-from fairseq.checkpoint_utils.building import letting_go
+from fairseq.checkpoint_utils.building import letting_go, naming_file
 from fairseq.distributed.wrap import watched
 from fairseq.file_io import PathManager
 from fairseq.logging import metrics
@@ -511,7 +511,7 @@ class Trainer:
         mapped = MappedTensors(state, PathManager.get_local_path(filename))
         for name in state.keys() - {"model", "last_optimizer_state"}:
             state[name] = mapped.own(state[name])
-        with letting_go(mapped):
+        with letting_go(mapped), naming_file(filename):
             extra_state = checkpoint_state.restore(
                 self, filename, state, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters, mapped
             )
