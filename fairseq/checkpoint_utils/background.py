@@ -14,9 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from fairseq.serialization.write import replacing
+from fairseq.serialization.write import checksums_wanted, replacing, save_into, write_checksum
 
 __all__ = ["WRITER", "BackgroundWriter"]
 
@@ -36,11 +34,15 @@ class BackgroundWriter:
     def save(self, obj: Any, path: str) -> None:
         """Take a copy of ``obj`` now, write it to ``path`` later."""
         buffer = io.BytesIO()
-        torch.save(obj, buffer)
+        save_into(buffer, obj)
 
         def write() -> None:
             with replacing(path) as out:
                 out.write(buffer.getbuffer())
+            if checksums_wanted():
+                write_checksum(path)
+            # Failures of older saves have been shown; what counts now is that there is a newer one.
+            self._failed.clear()
 
         self._failed.pop(path, None)
         self._put(write, path)
@@ -64,16 +66,23 @@ class BackgroundWriter:
                     job()
             except Exception as error:  # shown now and raised by wait(): a thread has no caller to tell
                 self._failed[path] = error
-                logger.error("checkpoint %s was not completed: %s", path, error)
+                bar = "!" * 100
+                logger.error("%s\nNO CHECKPOINT WAS SAVED as %s: %s\n%s", bar, path, error, bar)
             finally:
                 self._jobs.task_done()
         self._jobs.task_done()
+
+    def check(self) -> None:
+        """Raise the failure of the latest save that is over, if it failed; waits for nothing."""
+        failed = list(self._failed.values())
+        if failed:
+            raise failed[-1]
 
     def wait(self) -> None:
         """Return when everything is on disk.
 
         Raises:
-            Exception: the latest failure since the last call, if the latest attempt at that file failed.
+            Exception: the failure of the latest save, if it failed; older ones have been logged.
         """
         self._jobs.join()
         failed, self._failed = self._failed, {}

@@ -15,6 +15,7 @@ from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.notes import NOTES, read_notes
 from fairseq.serialization.read import read_checkpoint
 from fairseq.serialization.upgrade import upgrade_state
+from fairseq.serialization.write import checksums_wanted, verify_checksum
 
 __all__ = ["load_checkpoint_to_cpu"]
 
@@ -57,6 +58,8 @@ def load_checkpoint_to_cpu(
         UnsafeCheckpointError: it holds objects that are not known to be safe; the message says how to allow them.
     """
     local = _local_copy(path, load_on_all_ranks)
+    if checksums_wanted():
+        verify_checksum(local)
     state = read_checkpoint(local, mmap=mmap)
     if not isinstance(state, dict):
         raise CorruptCheckpointError(

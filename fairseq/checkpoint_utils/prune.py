@@ -79,7 +79,7 @@ def _is_pruned(state_dict: Mapping[str, Any], name: str, layers: list[int]) -> b
     return found == set(range(len(layers))) and layers[-1] not in found
 
 
-def _set(model_cfg: Any, name: str, value: int) -> None:
+def _set(model_cfg: Any, name: str, value: int | None) -> None:
     if hasattr(model_cfg, "_metadata"):  # an OmegaConf config, possibly locked
         from omegaconf import open_dict
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -62,7 +63,11 @@ def save_checkpoint(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | No
     def copies_and_removals() -> None:
         for copy in files[1:]:
             _copy(files[0], copy)
-        _remove_old(cfg, end_of_epoch, trainer.checkpoint_suffix)
+        try:
+            _remove_old(cfg, end_of_epoch, trainer.checkpoint_suffix)
+        except OSError as error:
+            # Everything is saved; files that are left over are no reason to stop.
+            logger.warning("old checkpoints were not removed: %s", error)
 
     if cfg.write_checkpoints_asynchronously:
         from fairseq.checkpoint_utils.background import WRITER
@@ -160,6 +165,8 @@ def _remove(folder: str, found: list[tuple[float, str]]) -> None:
         path = os.path.join(folder, name)
         if os.path.lexists(path) or PathManager.exists(path):
             PathManager.rm(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(f"{path}.sha256")
 
 
 def torch_persistent_save(obj: Any, filename: str, async_write: bool = False) -> None:

@@ -134,6 +134,7 @@ def check_history(path: str, state: dict[Any, Any]) -> None:
     schedule = (history[-1].get("lr_scheduler_state") if history else None) or {}
     if "lr" in schedule:
         _expect(path, "lr_scheduler_state: lr", schedule["lr"], (int, float, list))
+    _check_moments(path, state.get("last_optimizer_state") or {})
     extra = state.get("extra_state") or {}
     for name in ("best", "val_loss"):
         _expect(path, f"extra_state: {name}", extra.get(name), (int, float, torch.Tensor, np.number, type(None)))
@@ -143,3 +144,15 @@ def check_history(path: str, state: dict[Any, Any]) -> None:
         for name, kinds in _POSITION.items():
             if name in position:
                 _expect(path, f"train_iterator: {name}", position[name], kinds)
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta", "exp_inf", "sum")
+
+
+def _check_moments(path: str, optimizer: dict[Any, Any]) -> None:
+    """The well-known states of optimizers are tensors; those of plugins may be anything."""
+    states = optimizer.get("state")
+    for state in states.values() if isinstance(states, dict) else ():
+        if isinstance(state, dict):
+            for name in _MOMENTS:
+                _expect(path, f"last_optimizer_state: {name}", state.get(name), (torch.Tensor, type(None)))

@@ -2,6 +2,9 @@
 
 The bytes go to ``NAME.tmp`` beside the target, are forced to the disk, and take the name in one step. A crash, a full
 disk or a kill leaves the old file as it was, at worst with a ``.tmp`` beside it that the next save overwrites.
+
+Checksums, where wanted, are files of their own (``NAME.sha256``). One is removed before its file is replaced and
+written after it, so that none ever belongs to another file than the one beside it.
 """
 
 from __future__ import annotations
@@ -18,10 +21,21 @@ from typing import IO, Any
 
 import torch
 
-from fairseq.serialization.errors import CheckpointWriteError
+from fairseq.serialization.errors import CheckpointWriteError, CorruptCheckpointError
 from fairseq.serialization.notes import NOTES, add_notes
 
-__all__ = ["copy_file", "replacing", "write_checkpoint"]
+__all__ = [
+    "CHECKSUM_ENV",
+    "checksums_wanted",
+    "copy_file",
+    "replacing",
+    "save_into",
+    "verify_checksum",
+    "write_checkpoint",
+    "write_checksum",
+]
+
+CHECKSUM_ENV = "FAIRSEQ_CHECKSUM_CHECKPOINTS"
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +88,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield recorder
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{target}.sha256")
         os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -89,47 +105,89 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     _sync_folder(os.path.dirname(target))
 
 
-def write_checkpoint(obj: Any, path: str | os.PathLike[str], *, checksum: bool = False) -> None:
+def checksums_wanted() -> bool:
+    """Whether ``FAIRSEQ_CHECKSUM_CHECKPOINTS`` (set by ``--checksum-checkpoints`` too) asks for checksums."""
+    return os.environ.get(CHECKSUM_ENV, "0") not in ("", "0")
+
+
+def save_into(file: Any, obj: Any) -> None:
+    """``torch.save`` to an open binary file; the ``NOTES`` entry of a dictionary goes beside the pickle."""
+    notes = None
+    if isinstance(obj, dict) and NOTES in obj:
+        notes = obj[NOTES]
+        obj = {key: value for key, value in obj.items() if key != NOTES}
+    torch.save(obj, file)
+    if notes:
+        add_notes(file, notes)
+
+
+def write_checkpoint(obj: Any, path: str | os.PathLike[str], *, checksum: bool | None = None) -> None:
     """``torch.save`` that never leaves half a file under ``path``.
 
     Args:
         obj: what to save; the ``NOTES`` entry of a dictionary is kept beside the pickle, see ``notes``.
         path: a local file name in an existing folder.
-        checksum: also write ``PATH.sha256``, in the format of ``sha256sum``.
+        checksum: also write ``PATH.sha256``, in the format of ``sha256sum``; ``None`` asks ``checksums_wanted``.
 
     Raises:
         CheckpointWriteError: see ``replacing``; errors that come and go on network disks are tried three times.
     """
-    saved, notes = obj, None
-    if isinstance(obj, dict) and NOTES in obj:
-        saved = {key: value for key, value in obj.items() if key != NOTES}
-        notes = obj[NOTES]
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with replacing(path) as file:
-                torch.save(saved, file)
-                if notes:
-                    add_notes(file, notes)
+                save_into(file, obj)
             break
         except CheckpointWriteError as error:
             if attempt == _ATTEMPTS or error.errno not in _PASSING:
                 raise
             logger.warning("saving %s failed (%s), trying again in %s s", path, error, _PAUSE_SECONDS)
             time.sleep(_PAUSE_SECONDS)
-    if checksum:
-        _write_checksum(os.fspath(path))
+    if checksums_wanted() if checksum is None else checksum:
+        write_checksum(path)
 
 
-def _write_checksum(path: str) -> None:
+def _digest(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def write_checksum(path: str | os.PathLike[str]) -> None:
+    """Write ``PATH.sha256`` for a file."""
+    path = os.fspath(path)
     with replacing(f"{path}.sha256") as out:
-        out.write(f"{digest.hexdigest()}  {os.path.basename(path)}\n".encode())
+        out.write(f"{_digest(path)}  {os.path.basename(path)}\n".encode())
+
+
+def verify_checksum(path: str | os.PathLike[str]) -> bool:
+    """Compare a file with ``PATH.sha256``.
+
+    Returns:
+        Whether there is such a checksum.
+
+    Raises:
+        CorruptCheckpointError: there is, and it is another one than that of the file.
+    """
+    path = os.fspath(path)
+    try:
+        with open(f"{path}.sha256", encoding="ascii", errors="replace") as file:
+            expected = file.read(200).split()
+    except FileNotFoundError:
+        return False
+    if not expected or _digest(path) != expected[0]:
+        raise CorruptCheckpointError(
+            f"{path} is damaged: its checksum is not the one in {path}.sha256. Without that file it is not compared."
+        )
+    return True
 
 
 def copy_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Copy bytes, atomically as ``replacing`` does."""
+    """Copy bytes, atomically as ``replacing`` does, and the checksum if the source has one."""
     with open(source, "rb") as reader, replacing(target) as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
+    with contextlib.suppress(FileNotFoundError), open(f"{os.fspath(source)}.sha256", encoding="ascii") as known:
+        line = f"{known.read(200).split()[0]}  {os.path.basename(target)}\n"
+        with replacing(f"{os.fspath(target)}.sha256") as out:
+            out.write(line.encode())

@@ -9,7 +9,6 @@ import torch
 
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics
-from fairseq.serialization.errors import CheckpointWriteError
 from fairseq.training import preemption, process_options, profiling
 from fairseq.training.early_stop import should_stop_early
 from fairseq.training.schedule import decide, update_freq_of
@@ -125,10 +124,13 @@ def validate_and_save(
 
 def _save(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None, is_last: bool) -> str | None:
     """Save; a failure ends training only if there will be no later save."""
+    stops = process_options.stop_on_save_error()
+    if stops and cfg.checkpoint.write_checkpoints_asynchronously:
+        checkpoint_utils.background.WRITER.check()
     try:
         return checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, val_loss)
-    except CheckpointWriteError as error:
-        if is_last or process_options.stop_on_save_error():
+    except OSError as error:  # CheckpointWriteError, or the folder cannot be made or listed
+        if is_last or stops:
             raise
         bar = "!" * 100
         logger.error(

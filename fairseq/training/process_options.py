@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fairseq.serialization.write import CHECKSUM_ENV
+
 __all__ = ["add_process_options", "choose_float32", "compile_if_asked", "stop_on_save_error"]
 
 logger = logging.getLogger("fairseq_cli.train")
@@ -22,7 +24,12 @@ logger = logging.getLogger("fairseq_cli.train")
 COMPILE_ENV = "FAIRSEQ_COMPILE"
 STOP_ENV = "FAIRSEQ_STOP_ON_SAVE_ERROR"
 TF32_ENV = "FAIRSEQ_TF32"
-VARIABLES = {"compile": COMPILE_ENV, "stop_on_save_error": STOP_ENV, "tf32": TF32_ENV}
+VARIABLES = {
+    "compile": COMPILE_ENV,
+    "stop_on_save_error": STOP_ENV,
+    "checksum_checkpoints": CHECKSUM_ENV,
+    "tf32": TF32_ENV,
+}
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
@@ -32,7 +39,7 @@ class _SetVariable(argparse.Action):
 
 
 def add_process_options(parser: argparse.ArgumentParser) -> None:
-    """``--compile [MODE]``, ``--stop-on-save-error`` and ``--tf32``."""
+    """``--compile [MODE]``, ``--stop-on-save-error``, ``--checksum-checkpoints`` and ``--tf32``."""
     group = parser.add_argument_group("this process")
     group.add_argument(
         "--compile",
@@ -57,6 +64,13 @@ def add_process_options(parser: argparse.ArgumentParser) -> None:
         nargs=0,
         default=argparse.SUPPRESS,
         help="let NVIDIA GPUs multiply float32 matrices in TensorFloat-32: several times faster, ten bits of mantissa",
+    )
+    group.add_argument(
+        "--checksum-checkpoints",
+        action=_SetVariable,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="write NAME.sha256 beside every checkpoint, and compare it before training goes on from one",
     )
 
 

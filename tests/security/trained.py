@@ -31,6 +31,7 @@ def make(folder: Path) -> tuple[Path, Path]:
     words = [f"{folder}/bin", *TRAIN, "--save-dir", f"{folder}/ck", "--max-update", "2", "--no-epoch-checkpoints"]
     args = options.parse_args_and_arch(options.get_training_parser(), words)
     main(convert_namespace_to_omegaconf(args))
+    (folder / "bin" / "dict.txt").write_bytes((folder / "bin" / "dict.aa.txt").read_bytes())  # for language models
     return folder / "bin", folder / "ck" / "checkpoint_last.pt"
 
 
