@@ -27,6 +27,9 @@ def get_parser() -> argparse.ArgumentParser:
     look = jobs.add_parser("inspect", help="tell what a file holds, without running anything in it")
     look.add_argument("file")
     look.add_argument("--json", action="store_true", help="everything as one JSON object")
+    look.add_argument(
+        "--verify", action="store_true", help="read all of it and compare checksums; exit code 1 if damaged"
+    )
     look.add_argument("--no-parameters", action="store_true", help="leave out the table of parameters")
 
     mean = jobs.add_parser("average", help="one model from the mean of several")
@@ -41,7 +44,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--checkpoint-upper-bound", type=int, metavar="N", help="ignore what comes after epoch or update N"
     )
 
-    change = jobs.add_parser("convert", help="drop the optimizer state, change precision or file format")
+    change = jobs.add_parser(
+        "convert", help="drop the optimizer state, change precision or file format (also back from safetensors)"
+    )
     change.add_argument("input")
     change.add_argument("output", help="a name that ends in .safetensors is written in that format")
     change.add_argument("--strip-optimizer", action="store_true", help="a third of the size; training cannot go on")
@@ -59,9 +64,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 def inspect(args: argparse.Namespace) -> int:
     """Print what ``describe`` finds."""
-    from fairseq.checkpoint_utils.describe import describe
+    from fairseq.checkpoint_utils.describe import describe, verify
+    from fairseq.serialization.errors import shown
 
     found = describe(args.file)
+    if args.verify:
+        found.facts["checksums"] = verify(args.file)
     if args.json:
         rows = [{"name": n, "dtype": d, "shape": list(s), "elements": e} for n, d, s, e in found.parameters]
         body = {"facts": found.facts, "globals": found.names, "parameters": rows}
@@ -69,15 +77,15 @@ def inspect(args: argparse.Namespace) -> int:
         return 0
     width = max(map(len, found.facts))
     for label, value in found.facts.items():
-        print(f"{label:{width}}  {'-' if value is None else value}")
+        print(f"{label:{width}}  {'-' if value is None else shown(str(value), 4096)}")
     print("\nclasses and functions it mentions:")
     for name, is_safe in found.names.items():
-        print(f"  {'safe   ' if is_safe else 'UNKNOWN'}  {name}")
+        print(f"  {'safe   ' if is_safe else 'UNKNOWN'}  {shown(name)}")
     if not args.no_parameters and found.parameters:
         print("\nparameters:")
-        width = max(len(row[0]) for row in found.parameters)
+        width = max(len(shown(row[0])) for row in found.parameters)
         for name, dtype, shape, elements in found.parameters:
-            print(f"  {name:{width}}  {dtype:8}  {'x'.join(map(str, shape)) or 'scalar':>16}  {elements:>14,}")
+            print(f"  {shown(name):{width}}  {dtype:8}  {'x'.join(map(str, shape)) or 'scalar':>16}  {elements:>14,}")
     return 0
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.compat import allowed
+from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.read import names_torch_knows
 from fairseq.serialization.survey import Ghost, TensorSpec, survey_file
+from fairseq.serialization.write import verify_checksum
 
-__all__ = ["Description", "describe", "flat_config"]
+__all__ = ["Description", "describe", "flat_config", "verify"]
 
 
 @dataclass
@@ -96,6 +99,32 @@ def describe(path: str) -> Description:
         "safe to load": "yes" if all(names.values()) else "no",
     }
     return Description(facts, parameters, names)
+
+
+def verify(path: str) -> str:
+    """Read every byte of a file and compare it with the checksums that there are.
+
+    Returns:
+        What was compared, in words.
+
+    Raises:
+        CorruptCheckpointError: something is not what was written.
+    """
+    compared = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            try:
+                damaged = archive.testzip()
+            except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+                raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
+        if damaged is not None:
+            raise CorruptCheckpointError(
+                f"{path} is damaged: the checksum of {shown(damaged)} inside it is another one"
+            )
+        compared.append("those inside the file agree")
+    if verify_checksum(path):
+        compared.append(f"the one in {os.path.basename(path)}.sha256 agrees")
+    return "; ".join(compared) or "there are none (a file of this layout has them in a file of its own, NAME.sha256)"
 
 
 def flat_config(node: Any, prefix: str = "") -> dict[str, Any]:

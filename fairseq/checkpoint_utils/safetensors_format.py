@@ -1,21 +1,27 @@
-"""Checkpoints as safetensors files: parameters as raw bytes, everything else as JSON. Nothing in them can be run.
+"""Checkpoints as safetensors files: tensors as raw bytes, everything else as JSON. Nothing in them can be run.
 
 Format (https://github.com/huggingface/safetensors): 8 bytes little-endian length of the header, the header (JSON: name
--> dtype, shape, byte range; ``__metadata__``: strings), then the tensors' bytes without gaps. Optimizer states are left
-out. What is no tensor is kept as JSON under the metadata key ``fairseq``, so that the way back loses nothing else.
+-> dtype, shape, byte range; ``__metadata__``: strings), then the tensors' bytes without gaps. The model's parameters
+have their own names, so that other programs find them. All other tensors of a state (the optimizer's, averages) are
+named ``fairseq.state.0`` and so on, and the rest of the state is JSON under the metadata key ``fairseq``, with marks
+for what JSON does not have. So the way back loses nothing.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import os
 from argparse import Namespace
 from collections import OrderedDict
+from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import torch
 
-from fairseq.serialization.errors import CorruptCheckpointError
+from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.write import replacing
 
 __all__ = ["read_safetensors", "write_safetensors"]
@@ -31,41 +37,129 @@ _DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "C64": torch.complex64,
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER = 100_000_000
-_KEPT = ("args", "cfg", "optimizer_history", "task_state", "extra_state")
+_OTHERS = "fairseq.state."
+# A dictionary with this one key is not one of the state's: its value says what stands here.
+_MARK = "__fairseq__"
 
 
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Namespace):
-        return {"__namespace__": _to_json(vars(value))}
-    if isinstance(value, dict):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return {"__tuple__": [_to_json(item) for item in value]}
+class _Encoder:
+    """A state as JSON; tensors are put aside.
+
+    Attributes:
+        tensors: those met so far, by the name they will have in the file.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self._names: dict[int, str] = {}
+
+    def encode(self, value: Any) -> Any:
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float:
+            return value if math.isfinite(value) else {_MARK: ["float", repr(value)]}
+        if isinstance(value, torch.Tensor):
+            return {_MARK: ["tensor", self._put_aside(value)]}
+        if isinstance(value, Namespace):
+            return {_MARK: ["namespace", self.encode(dict(vars(value)))]}
+        if isinstance(value, dict):
+            plain = type(value) is dict and _MARK not in value and all(type(key) is str for key in value)
+            if plain:
+                return {key: self.encode(item) for key, item in value.items()}
+            kind = "ordered" if isinstance(value, OrderedDict) else "dict"
+            return {_MARK: [kind, [[self.encode(key), self.encode(item)] for key, item in value.items()]]}
+        if type(value) is list:
+            return [self.encode(item) for item in value]
+        for kind, cls in _SEQUENCES.items():
+            if type(value) is cls:
+                return {_MARK: [kind, [self.encode(item) for item in value]]}
+        if isinstance(value, (bytes, bytearray)):
+            return {_MARK: ["bytes", base64.b64encode(value).decode()]}
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufcSU":
+            raw = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+            kind = "array" if isinstance(value, np.ndarray) else "scalar"
+            return {_MARK: [kind, [value.dtype.str, list(value.shape), raw]]}
+        if isinstance(value, torch.dtype):
+            return {_MARK: ["dtype", str(value).rpartition(".")[2]]}
+        if isinstance(value, PurePath):
+            return {_MARK: ["path", str(value)]}
+        raise ValueError(
+            f"a {type(value).__module__}.{type(value).__qualname__} cannot be kept in a safetensors file; "
+            "--strip-optimizer leaves out the state of training"
+        )
+
+    def _put_aside(self, tensor: torch.Tensor) -> str:
+        if id(tensor) not in self._names:
+            name = f"{_OTHERS}{len(self.tensors)}"
+            self._names[id(tensor)], self.tensors[name] = name, tensor
+        return self._names[id(tensor)]
+
+
+_SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, list):
-        return [_to_json(item) for item in value]
-    if isinstance(value, torch.Tensor):
-        return value.tolist() if value.numel() <= 16 else None
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+        return [_decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {_MARK}:
+        return {key: _decode(item, tensors) for key, item in value.items()}
+    kind, body = value[_MARK]
+    if kind == "tensor":
+        return tensors[body]
+    if kind == "float":
+        return float(body)
+    if kind == "namespace":
+        return Namespace(**_decode(body, tensors))
+    if kind in ("dict", "ordered"):
+        pairs = [(_decode(key, tensors), _decode(item, tensors)) for key, item in body]
+        return OrderedDict(pairs) if kind == "ordered" else dict(pairs)
+    if kind in _SEQUENCES:
+        return _SEQUENCES[kind](_decode(item, tensors) for item in body)
+    if kind == "bytes":
+        return base64.b64decode(body)
+    if kind in ("array", "scalar"):
+        dtype, shape, raw = body
+        if np.dtype(dtype).kind not in "biufcSU":
+            raise ValueError(f"an array of {dtype}")
+        array = np.frombuffer(base64.b64decode(raw), dtype=dtype).reshape(shape).copy()
+        return array if kind == "array" else array[()]
+    if kind == "dtype":
+        return _known_dtype(body)
+    if kind == "path":
+        return Path(body)
+    raise ValueError(f"it holds a {kind!r}, which this version does not know")
 
 
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"__namespace__"}:
-            return Namespace(**_from_json(value["__namespace__"]))
-        if set(value) == {"__tuple__"}:
-            return tuple(_from_json(value["__tuple__"]))
-        return {key: _from_json(item) for key, item in value.items()}
-    return [_from_json(item) for item in value] if isinstance(value, list) else value
+def _known_dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"it holds the dtype {name!r}")
+    return dtype
 
 
 def write_safetensors(state: dict[str, Any], path: str) -> None:
-    """Write a checkpoint's model, with its options and history, atomically."""
+    """Write a checkpoint, atomically.
+
+    Raises:
+        ValueError: an object of a kind that JSON cannot be made of, or a tensor of a dtype the format lacks.
+    """
+    encoder = _Encoder()
+    # The model's place in the order of the state is kept, its tensors are not among the others.
+    rest = encoder.encode({key: None if key == "model" else value for key, value in state.items()})
     header: dict[str, Any] = {}
     offset = 0
-    for name, tensor in state["model"].items():
+    tensors = {**state["model"], **encoder.tensors}
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise ValueError(f"{name} is of type {tensor.dtype}, which safetensors files do not have")
         size = tensor.numel() * tensor.element_size()
         header[name] = {
             "dtype": _NAMES[tensor.dtype],
@@ -73,25 +167,19 @@ def write_safetensors(state: dict[str, Any], path: str) -> None:
             "data_offsets": [offset, offset + size],
         }
         offset += size
-    rest = {key: _to_json(state.get(key)) for key in _KEPT if key in state}
-    if isinstance(rest.get("extra_state"), dict):
-        # Running metrics and averages are tensors by the thousand; a converted model does not go on training.
-        for key in ("metrics", "ema", "ema_fp32_params"):
-            rest["extra_state"].pop(key, None)
     header["__metadata__"] = {"format": "pt", "fairseq": json.dumps(rest)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # tensors begin aligned
     with replacing(path) as out:
         out.write(len(text).to_bytes(8, "little"))
         out.write(text)
-        for tensor in state["model"].values():
-            out.write(
-                tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-            )
+        for tensor in tensors.values():
+            if tensor.numel():
+                out.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 def read_safetensors(path: str) -> dict[str, Any]:
-    """The checkpoint in a safetensors file.
+    """The checkpoint in a safetensors file; one that other programs wrote has a ``model`` and nothing else.
 
     Raises:
         CorruptCheckpointError: not such a file, or its header does not fit its size.
@@ -105,15 +193,31 @@ def read_safetensors(path: str) -> dict[str, Any]:
             header = json.loads(file.read(length))
             metadata = header.pop("__metadata__", None) or {}
             entries = [(name, _entry(name, item, size - 8 - length)) for name, item in header.items()]
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
-            raise CorruptCheckpointError(f"{path} is no safetensors file, or damaged: {error}") from error
-        model: OrderedDict[str, torch.Tensor] = OrderedDict()
-        for name, (dtype, shape, begin, end) in entries:
-            file.seek(8 + length + begin)
-            raw = bytearray(file.read(end - begin))
-            model[name] = (torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)).reshape(shape)
-    state = _from_json(json.loads(metadata.get("fairseq", "{}")))
-    return {**state, "model": model}
+            _refuse_overlaps(entries)
+            tensors: OrderedDict[str, torch.Tensor] = OrderedDict()
+            for name, (dtype, shape, begin, end) in entries:
+                file.seek(8 + length + begin)
+                raw = bytearray(file.read(end - begin))
+                empty = torch.empty(0, dtype=dtype)
+                tensors[name] = (torch.frombuffer(raw, dtype=dtype) if raw else empty).reshape(shape)
+            state = _decode(json.loads(metadata.get("fairseq", "{}")), tensors)
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+            reason = shown(" ".join(str(error).split()))
+            raise CorruptCheckpointError(f"{path} is no safetensors file, or damaged: {reason}") from error
+    if not isinstance(state, dict):
+        raise CorruptCheckpointError(f"{path} is damaged: its metadata is no dictionary")
+    model = OrderedDict((name, tensor) for name, tensor in tensors.items() if not name.startswith(_OTHERS))
+    state["model"] = model
+    return state
+
+
+def _refuse_overlaps(entries: list[tuple[str, tuple[torch.dtype, list[int], int, int]]]) -> None:
+    """Bytes belong to one tensor; otherwise a small file could hold any number of large ones."""
+    last = 0
+    for begin, end in sorted((begin, end) for _, (_, _, begin, end) in entries):
+        if begin < last:
+            raise ValueError("its tensors overlap")
+        last = end
 
 
 def _entry(name: str, item: dict[str, Any], room: int) -> tuple[torch.dtype, list[int], int, int]:
