@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks._measure import Row, Setup, Side
-from benchmarks._report import main
 from benchmarks.preprocess import COPIES, enlarged
 
 PROBE = Path(__file__).with_name("data_probe.py")
@@ -62,7 +61,3 @@ def rows(setup: Setup) -> Iterator[Row]:
     yield from setup.compare("epoch iterator, 1,000,000 pairs", lambda side, turn: ask(side, "epoch", 10**6))
     alone = Setup(setup.this, None, 1, setup.work)
     yield from alone.compare(f"epoch iterator, {MANY:,} pairs", lambda side, turn: ask(side, "epoch", MANY))
-
-
-if __name__ == "__main__":
-    main(__file__)
