@@ -87,7 +87,7 @@ def translate(smoke: Smoke) -> None:
     expect("Generate test with beam=2: BLEU4 = " in said, "no score")
     said = smoke.tool("interactive", "data", *plugin, *pair, *weights, stdin="ein@@ s\n")
     expect("\nH-0\t" in said, "no hypothesis")
-    smoke.tool("validate", "data", *plugin, *pair, *weights, "--max-tokens", "400")
+    smoke.tool("validate", "data", *plugin, *weights, "--max-tokens", "400")
     smoke.tool("checkpoint", "inspect", "run/checkpoint_best.pt", "--no-parameters")
     text = smoke.folder / "data" / "work" / "test.en"
     expect("BLEU" in smoke.tool("score", "--sys", text, "--ref", text), "no score of a file")
