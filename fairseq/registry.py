@@ -201,7 +201,14 @@ def _builder(name: str, registry: LazyRegistry, dataclasses: LazyRegistry, requi
             raise ValueError(unknown_name(f"--{name.replace('_', '-')}", choice, registry))
         cls = registry[choice]
         factory = getattr(cls, "build_" + name, cls)
-        return factory(cfg, *extra_args, **extra_kwargs)
+        try:
+            return factory(cfg, *extra_args, **extra_kwargs)
+        except Exception as error:
+            # OmegaConf's, told by its name because OmegaConf may be absent.
+            if type(error).__name__ != "MissingMandatoryValue":
+                raise
+            option = str(getattr(error, "key", None) or error).replace("_", "-")
+            raise ValueError(f"--{name.replace('_', '-')} {choice} needs --{option}") from error
 
     return build_x
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from fairseq.dataclass.limits import SCORING, check_limits
 from fairseq_cli._console import run_command, setup_logging
 
 __all__ = ["WordStat", "cli_main", "console_main", "eval_lm", "main"]
@@ -193,6 +194,7 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     logger.info(cfg)
     if cfg.common_eval.path is None:
         raise AssertionError("--path required for evaluation!")
+    check_limits(cfg, SCORING)
     if cfg.eval_lm.context_window > 0:
         # A window of context and the tokens to score share the model's length.
         cfg.task.tokens_per_sample -= cfg.eval_lm.context_window

@@ -8,6 +8,7 @@ import sys
 from typing import Any, TextIO
 
 from fairseq.compat.signatures import call_build_generator, fitting
+from fairseq.dataclass.limits import GENERATION, check_limits
 from fairseq_cli._console import run_command, setup_logging
 
 __all__ = ["cli_main", "console_main", "get_symbols_to_strip_from_output", "main"]
@@ -62,6 +63,7 @@ def _main(cfg: Any, out: TextIO, quantize: str | None) -> Any:
     utils.import_user_module(cfg.common)
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
         cfg.dataset.max_tokens = 12000
+    check_limits(cfg, GENERATION)
     logger.info(cfg)
     seed_everything(cfg)
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu
@@ -185,19 +187,27 @@ class _Generation:
 
     def all_batches(self, batches: Any) -> None:
         """Generate everything."""
+        from fairseq.data.vocabulary_check import explained
         from fairseq_cli._inference import move_to_device
 
         for sample in batches:
             sample = move_to_device(sample, self.cfg, self.use_cuda)
             if "net_input" not in sample:
                 continue
+            if self.cfg.generation.score_reference and sample.get("target") is None:
+                raise ValueError(
+                    f"--score-reference: {self.cfg.dataset.gen_subset} has no target side, so there is no reference"
+                )
             prefix = None
             if self.cfg.generation.prefix_size > 0:
                 prefix = sample["target"][:, : self.cfg.generation.prefix_size]
             self.timer.start()
             step = self.task.inference_step
             given = fitting(step, prefix_tokens=prefix, constraints=sample.get("constraints"))
-            hypotheses = step(self.generator, self.models, sample, **given)
+            try:
+                hypotheses = step(self.generator, self.models, sample, **given)
+            except IndexError as error:
+                raise explained(error, self.task, sample) from error
             num_words = sum(len(found[0]["tokens"]) for found in hypotheses if found)
             self.timer.stop(num_words)
             for i, sample_id in enumerate(sample["id"].tolist()):

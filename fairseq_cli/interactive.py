@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fairseq.compat.signatures import call_build_generator, fitting
-from fairseq_cli._console import run_command, setup_logging
+from fairseq.dataclass.limits import GENERATION, check_limits
+from fairseq_cli._console import naming_source, run_command, setup_logging
 
 __all__ = ["Batch", "Translation", "buffered_read", "cli_main", "console_main", "main", "make_batches"]
 
@@ -39,6 +40,9 @@ class Translation(NamedTuple):
 def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
     """Stripped lines of a file (``-`` for standard input) in groups of ``buffer_size``; the last may be smaller."""
     with contextlib.ExitStack() as files:
+        files.enter_context(naming_source(input))
+        if input == "-" and sys.stdin is None:
+            raise ValueError("standard input is closed: pipe text into it, or give a file with --input")
         lines: Iterable[str] = sys.stdin
         if input != "-":
             lines = files.enter_context(open(input, encoding="utf-8"))
@@ -116,6 +120,11 @@ def main(cfg: Any, quantize: str | None = None) -> None:
         raise AssertionError("--sampling requires --nbest to be equal to --beam")
     if cfg.dataset.batch_size is not None and cfg.dataset.batch_size > cfg.interactive.buffer_size:
         raise AssertionError("--batch-size cannot be larger than --buffer-size")
+    check_limits(cfg, GENERATION)
+    if cfg.generation.score_reference:
+        raise ValueError(
+            "--score-reference: what is read has no references; fairseq-generate scores those of a data set"
+        )
     logger.info(cfg)
     session = _Session(cfg, quantize)
     if cfg.interactive.buffer_size > 1:

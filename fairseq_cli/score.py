@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from fairseq_cli._console import run_command
+from fairseq_cli._console import naming_source, run_command
 
 __all__ = ["cli_main", "console_main", "get_parser"]
 
@@ -42,6 +42,9 @@ def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
         ValueError: one file has more lines than the other.
     """
     with contextlib.ExitStack() as files:
+        if args.sys == "-" and sys.stdin is None:
+            raise ValueError("standard input is closed: pipe the output into it, or give a file with --sys")
+        files.enter_context(naming_source(f"{args.sys} or {args.ref}"))
         lines = sys.stdin if args.sys == "-" else files.enter_context(open(args.sys, encoding="utf-8"))
         references = files.enter_context(open(args.ref, encoding="utf-8"))
         for number, (output, reference) in enumerate(zip_longest(lines, references), start=1):
@@ -61,6 +64,8 @@ def cli_main() -> None:
         raise AssertionError(f"System output file {args.sys} does not exist")
     if not os.path.exists(args.ref):
         raise AssertionError(f"Reference file {args.ref} does not exist")
+    if args.order < 1:
+        raise ValueError(f"--order {args.order}: at least 1 is expected")
     if args.sacrebleu:
         args.scoring = "sacrebleu"
     if args.sentence_bleu and args.scoring != "bleu":

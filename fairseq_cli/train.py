@@ -65,7 +65,7 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
     from fairseq.training.process_options import add_process_options
     from fairseq.training.run import main
 
-    setup_logging(stream=sys.stdout)
+    setup_logging(stream=sys.stdout, goes_on=True)
     parser = options.get_training_parser()
     add_process_options(parser)
     args = options.parse_args_and_arch(parser, modify_parser=modify_parser)

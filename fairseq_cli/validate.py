@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 from fairseq.compat.signatures import fitting
+from fairseq.dataclass.limits import BATCHES, check_limits
 from fairseq_cli._console import run_command, setup_logging
 
 __all__ = ["cli_main", "console_main", "main"]
@@ -47,6 +48,7 @@ def main(cfg: Any, override_args: Any = None) -> None:
         utils.reset_logging()
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
         raise AssertionError("Must specify batch size either with --max-tokens or --batch-size")
+    check_limits(cfg, BATCHES)
     if not cfg.common_eval.path:
         raise ValueError("--path is required: the checkpoint of the model to validate")
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu

@@ -49,6 +49,8 @@ def _decide(cfg: Any, suffix: str) -> _Start:
                 "--finetune-from-model and --restore-file (non-default value) can not be specified together: "
                 f"{finetune}, {cfg.restore_file}"
             )
+        if os.path.isdir(cfg.restore_file):
+            raise IsADirectoryError(f"--restore-file {cfg.restore_file} is a folder; give the file in it")
         return _Start(cfg.restore_file.replace(".pt", f"{suffix}.pt") if suffix else cfg.restore_file, *resets)
     path = os.path.join(cfg.save_dir, f"checkpoint_last{suffix}.pt")
     if files_of(path):

@@ -85,6 +85,8 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         report_accuracy: bool = False,
     ) -> None:
         super().__init__(task)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"--label-smoothing {label_smoothing}: a number from 0 to 1 is expected")
         self.sentence_avg = sentence_avg
         self.eps = label_smoothing
         self.ignore_prefix_size = ignore_prefix_size

@@ -22,7 +22,7 @@ class MegatronTrainer(Trainer):
         ImportError: always; Megatron is not supported.
     """
 
-    def __init__(self, cfg: Any, task: Any, model: Any, criterion: Any, **kwargs: Any) -> None:
+    def __init__(self, cfg: Any, task: Any, model: Any, criterion: Any, quantizer: Any = None, **kwargs: Any) -> None:
         raise ImportError(
             "--model-parallel-size above 1 needs Megatron, which this version does not support; use "
             "--ddp-backend fully_sharded to train a model that does not fit one device"

@@ -152,10 +152,10 @@ def build_model(cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
         cfg = cfg[name]
     model_name = ARCH_MODEL_NAME_REGISTRY.get(name, name)
     if model_name not in MODEL_REGISTRY:
-        raise AssertionError(
-            f"Could not infer model type from {cfg}. Available models: {sorted(MODEL_REGISTRY)}. "
-            f"Requested model type: {name}"
-        )
+        from fairseq.compat.suggest import unknown_name
+
+        # The whole config would bury the name.
+        raise AssertionError(f"Could not infer model type from {unknown_name('--arch', str(name), MODEL_REGISTRY)}")
     if model_name in MODEL_DATACLASS_REGISTRY and not isinstance(cfg, Namespace):
         cfg = merge_with_parent(MODEL_DATACLASS_REGISTRY[model_name](), cfg, from_checkpoint)
     elif name in ARCH_CONFIG_REGISTRY:

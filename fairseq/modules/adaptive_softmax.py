@@ -104,6 +104,8 @@ class AdaptiveSoftmax(nn.Module):
                 "--tie-adaptive-weights requires adaptive input embeddings (language models: --adaptive-input); "
                 f"{type(adaptive_inputs).__name__} has no bands to share"
             )
+        if sorted(set(cutoff)) != list(cutoff) or cutoff[0] < 1:
+            raise ValueError(f"--adaptive-softmax-cutoff {list(cutoff)}: each band has to begin after the one before")
         if vocab_size > cutoff[-1]:
             cutoff = [*cutoff, vocab_size]
         elif vocab_size != cutoff[-1]:

@@ -22,6 +22,8 @@ class LayerDropModuleList(nn.ModuleList):
 
     def __init__(self, p: float, modules: Iterable[nn.Module] | None = None) -> None:
         super().__init__(modules)
+        if not 0 <= p <= 1:
+            raise ValueError(f"LayerDrop leaves layers out with a probability from 0 to 1, not {p}")
         self.p = p
 
     def __iter__(self) -> Iterator[nn.Module]:

@@ -12,7 +12,7 @@ from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.fields import option
 from fairseq.optim import register_optimizer
 from fairseq.optim._update_rule import Float32StateOptimizer, Working, batches_of, steps_per_count
-from fairseq.optim.fairseq_optimizer import FairseqOptimizer, first_lr, floats_of
+from fairseq.optim.fairseq_optimizer import FairseqOptimizer, decays_of, first_lr
 
 __all__ = ["Adam", "FairseqAdam", "FairseqAdamConfig", "adam_update"]
 
@@ -48,7 +48,7 @@ class FairseqAdam(FairseqOptimizer):
     def optimizer_config(self) -> dict[str, Any]:
         return {
             "lr": first_lr(self.cfg.lr),
-            "betas": floats_of(self.cfg.adam_betas),
+            "betas": decays_of(self.cfg.adam_betas, "--adam-betas"),
             "eps": self.cfg.adam_eps,
             "weight_decay": self.cfg.weight_decay,
         }

@@ -8,7 +8,7 @@ import torch
 
 from fairseq.optim import LegacyFairseqOptimizer, register_optimizer
 from fairseq.optim._update_rule import Float32StateOptimizer, Working, batches_of, check_ranges, steps_per_count
-from fairseq.optim.fairseq_optimizer import first_lr, floats_of
+from fairseq.optim.fairseq_optimizer import decays_of, first_lr
 
 __all__ = ["Adamax", "FairseqAdamax"]
 
@@ -33,7 +33,7 @@ class FairseqAdamax(LegacyFairseqOptimizer):
     def optimizer_config(self) -> dict[str, Any]:
         return {
             "lr": first_lr(self.args.lr),
-            "betas": floats_of(self.args.adamax_betas),
+            "betas": decays_of(self.args.adamax_betas, "--adamax-betas"),
             "eps": self.args.adamax_eps,
             "weight_decay": self.args.weight_decay,
             "bias_correction": not self.args.no_bias_correction,

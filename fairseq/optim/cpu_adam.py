@@ -16,7 +16,7 @@ from fairseq.dataclass.fields import option
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim._update_rule import Float32StateOptimizer
 from fairseq.optim.adam import adam_update
-from fairseq.optim.fairseq_optimizer import first_lr, floats_of
+from fairseq.optim.fairseq_optimizer import decays_of, first_lr
 from fairseq.optim.fused_adam import compress, expand
 
 __all__ = ["CPUAdam", "FairseqCPUAdam", "FairseqCPUAdamConfig", "has_deepspeed"]
@@ -47,7 +47,7 @@ class FairseqCPUAdam(FairseqOptimizer):
     def optimizer_config(self) -> Dict[str, Any]:
         return {
             "lr": first_lr(self.cfg.lr),
-            "betas": floats_of(self.cfg.adam_betas),
+            "betas": decays_of(self.cfg.adam_betas, "--adam-betas"),
             "eps": self.cfg.adam_eps,
             "weight_decay": self.cfg.weight_decay,
             "use_fp16_stats": self.cfg.fp16_adam_stats,

@@ -12,7 +12,7 @@ from fairseq.optim._sharding import gather, spread
 from fairseq.utils.literals import parse_literal
 from fairseq.utils.tensors import clip_grad_norm_, scale_
 
-__all__ = ["FairseqOptimizer", "LegacyFairseqOptimizer", "first_lr", "floats_of"]
+__all__ = ["FairseqOptimizer", "LegacyFairseqOptimizer", "decays_of", "first_lr", "floats_of"]
 
 
 def first_lr(lr: Any) -> float:
@@ -23,6 +23,19 @@ def first_lr(lr: Any) -> float:
 def floats_of(value: Any) -> tuple[float, ...]:
     """An option such as ``"(0.9, 0.98)"``, or a list of numbers, as a tuple of floats."""
     return tuple(float(number) for number in (parse_literal(value) if isinstance(value, str) else value))
+
+
+def decays_of(value: Any, option: str) -> tuple[float, ...]:
+    """The two decays of running means, as an option gives them.
+
+    Raises:
+        ValueError: not two numbers from 0 to below 1.
+    """
+    number = isinstance(value, (int, float)) or (isinstance(value, str) and isinstance(parse_literal(value), float))
+    decays = () if number else floats_of(value)
+    if len(decays) != 2 or not all(0 <= decay < 1 for decay in decays):
+        raise ValueError(f'{option} {value}: two numbers from 0 to below 1 are expected, such as "(0.9, 0.98)"')
+    return decays
 
 
 class FairseqOptimizer:

@@ -155,6 +155,11 @@ class LanguageModelingTask(LegacyFairseqTask):
             ValueError: it cannot predict what is asked for.
         """
         model = super().build_model(args, from_checkpoint)
+        if not hasattr(model, "supported_targets"):
+            raise ValueError(
+                f"--arch {getattr(args, 'arch', None) or getattr(args, '_name', '')}: {type(model).__name__} is no "
+                "language model; choose one such as transformer_lm"
+            )
         for target in self.targets:
             if target not in model.supported_targets:
                 raise ValueError(f"Unsupported language modeling target: {target}")

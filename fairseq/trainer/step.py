@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from fairseq.compat.signatures import fitting
+from fairseq.data.vocabulary_check import explained
 from fairseq.logging import metrics
 from fairseq.trainer import guard
 
@@ -109,6 +110,8 @@ class TrainingStep:
                         ignore_grad=is_dummy,
                         **fitting(train_step, update_num=trainer.get_num_updates(), **trainer._extra_step_arguments()),
                     )
+            except IndexError as error:
+                raise explained(error, trainer.task, sample) from error
             except RuntimeError as error:
                 if not guard.is_out_of_memory(error):
                     raise
@@ -243,6 +246,8 @@ def validation_step(trainer: Any, sample: Any, raise_oom: bool = False) -> Any:
             _, sample_size, output = trainer.task.valid_step(
                 sample, trainer.model, trainer.criterion, **trainer._extra_step_arguments()
             )
+        except IndexError as error:
+            raise explained(error, trainer.task, sample) from error
         except RuntimeError as error:
             if not guard.is_out_of_memory(error) or raise_oom:
                 raise

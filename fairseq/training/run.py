@@ -13,6 +13,7 @@ from torch import nn
 
 from fairseq import checkpoint_utils, tasks, utils
 from fairseq.compat.signatures import fitting
+from fairseq.dataclass.limits import TRAINING, check_limits
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from fairseq.training import early_stop, idle_options, preemption, process_options, profiling
@@ -51,6 +52,7 @@ def main(cfg: Any) -> None:
     _, epoch_itr = checkpoint_utils.load_checkpoint(
         cfg.checkpoint, trainer, disable_iterator_cache=task.has_sharded_data("train")
     )
+    _require_targets(cfg, task)
     _try_validation_data(cfg, trainer)
     started = time.time()
     try:
@@ -89,6 +91,7 @@ def _prepare(cfg: Any) -> Any:
         utils.reset_logging()
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
         raise AssertionError("Must specify batch size either with --max-tokens or --batch-size")
+    check_limits(cfg, TRAINING)
     _forget_earlier_runs()
     if cfg.common.log_file is not None:
         logger.addHandler(logging.FileHandler(filename=cfg.common.log_file))
@@ -140,6 +143,15 @@ def _load_validation_data(cfg: Any, task: Any) -> None:
         for subset in cfg.dataset.valid_subset.split(","):
             task.load_dataset(subset, **fitting(task.load_dataset, combine=False, epoch=1))
     data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
+
+
+def _require_targets(cfg: Any, task: Any) -> None:
+    """Refuse to train a translation model on sentences without translations; they can only be generated from."""
+    from fairseq.data.language_pair_dataset import LanguagePairDataset
+
+    for split, dataset in task.datasets.items():
+        if isinstance(dataset, LanguagePairDataset) and dataset.tgt is None:
+            raise FileNotFoundError(f"{split} has no target side in {getattr(cfg.task, 'data', 'the data')}")
 
 
 def _try_validation_data(cfg: Any, trainer: Any) -> None:

@@ -44,6 +44,11 @@ def load_embedding(embed_dict: dict[str, Tensor], vocab: Any, embedding: nn.Embe
     with torch.no_grad():
         for index in range(len(vocab)):
             vector = embed_dict.get(vocab[index])
+            if vector is not None and vector.numel() != embedding.embedding_dim:
+                raise ValueError(
+                    f"the vector of {vocab[index]!r} has {vector.numel()} numbers, the model's have "
+                    f"{embedding.embedding_dim}: use vectors of the width of --encoder-embed-dim / --decoder-embed-dim"
+                )
             if vector is not None:
                 embedding.weight[index].copy_(vector)
     return embedding

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from fairseq_cli._console import run_command
 
+ROOT = Path(__file__).resolve().parents[2]
 Tool = Callable[..., tuple[int, str]]
 WORDS = [f"w{number}" for number in range(12)]
 TINY = ["--encoder-embed-dim", "8", "--encoder-hidden-size", "8", "--decoder-embed-dim", "8"]
@@ -201,3 +204,114 @@ def test_a_good_run_is_quiet(tool: Tool, prepared: tuple[Path, Path]) -> None:
     data, checkpoint = prepared
     code, said = tool("generate", data, "--path", checkpoint, "--batch-size", 8, "--num-workers", 0, "--quiet")
     assert code == 0, said
+
+
+NUMBERS = [
+    *[
+        ("--lr", "-1"),
+        ("--lr", "nan"),
+        ("--lr", ""),
+        ("--update-freq", "0"),
+        ("--batch-size", "0"),
+        ("--clip-norm", "nan"),
+    ],
+    *[("--adam-betas", "(0.9)"), ("--adam-betas", "(1.5, 0.9)"), ("--save-interval", "0"), ("--log-interval", "0")],
+    *[("--max-update", "-1"), ("--ema-decay", "2"), ("--model-parallel-size", "2"), ("--num-workers", "-1")],
+]
+
+
+@pytest.mark.parametrize(("option", "value"), NUMBERS)
+def test_a_number_that_no_training_can_use(tool: Tool, data: Path, tmp_path: Path, option: str, value: str) -> None:
+    code, said = tool("train", data, *TRAIN, "--save-dir", tmp_path / "ck", f"{option}={value}")
+    assert code in (1, 2) and option in said and "Traceback" not in said
+    assert not list((tmp_path / "ck").glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--beam", "0"), ("--max-len-a", "nan"), ("--lenpen", "nan"), ("--batch-size", "0")]
+)
+def test_a_number_that_no_generation_can_use(tool: Tool, prepared: tuple[Path, Path], option: str, value: str) -> None:
+    data, checkpoint = prepared
+    code, said = tool("generate", data, "--path", checkpoint, "--num-workers", 0, option, value)
+    assert code == 1 and option in one_line(said)
+
+
+def test_data_of_another_dictionary(tool: Tool, data: Path) -> None:
+    (data / "dict.de.txt").write_text("w1 3\nw2 2\n")
+    code, said = tool("train", data, *TRAIN)
+    assert code == 1 and "dictionary has 6 entries" in one_line(said)
+
+
+def test_training_without_translations(tool: Tool, data: Path) -> None:
+    for suffix in ("bin", "idx"):
+        (data / f"train.de-en.en.{suffix}").unlink()
+    code, said = tool("train", data, *TRAIN)
+    assert code == 1 and "train has no target side" in one_line(said)
+
+
+def test_references_are_asked_for_where_there_are_none(tool: Tool, prepared: tuple[Path, Path], data: Path) -> None:
+    for suffix in ("bin", "idx"):
+        (data / f"test.de-en.en.{suffix}").unlink()
+    for name in ("generate", "interactive"):
+        code, said = tool(name, data, "--path", prepared[1], "--score-reference", "--num-workers", 0)
+        assert code == 1 and "--score-reference" in one_line(said)
+
+
+def test_a_translation_model_for_language_modelling(tool: Tool, data: Path) -> None:
+    (data / "dict.txt").write_text("w1 3\n")
+    code, said = tool("train", data, "--task", "language_modeling", *TRAIN)
+    assert code == 1 and "is no language model" in one_line(said)
+
+
+def test_a_checkpoint_folder_in_place_of_a_file(tool: Tool, data: Path, tmp_path: Path) -> None:
+    code, said = tool("train", data, *TRAIN, "--restore-file", tmp_path)
+    assert code == 1 and "is a folder" in one_line(said)
+
+
+def test_a_subword_encoder_without_its_file(tool: Tool, prepared: tuple[Path, Path]) -> None:
+    pytest.importorskip("subword_nmt")
+    data, checkpoint = prepared
+    code, said = tool("generate", data, "--path", checkpoint, "--bpe", "subword_nmt", "--batch-size", 4)
+    assert code == 1 and "--bpe subword_nmt needs --bpe-codes" in one_line(said)
+
+
+def test_a_model_whose_plugin_is_not_there(tool: Tool, prepared: tuple[Path, Path], tmp_path: Path) -> None:
+    import torch
+
+    data, checkpoint = prepared
+    state = torch.load(checkpoint, weights_only=False)
+    state["cfg"]["model"].arch = state["cfg"]["model"]._name = "gone_model"
+    torch.save(state, tmp_path / "gone.pt")
+    code, said = tool("generate", data, "--path", tmp_path / "gone.pt", "--batch-size", 4, "--num-workers", 0)
+    line = one_line(said)
+    assert code == 1 and "gone_model" in line and "--user-dir" in line and len(line) < 600
+
+
+def shell(words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which ``TOOL`` stands for ``python -m fairseq_cli``."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    line = words.replace("TOOL.", f"{sys.executable} -m fairseq_cli.")
+    return subprocess.run(
+        ["bash", "-c", "set -o pipefail; " + line], capture_output=True, text=True, cwd=cwd, env=environment
+    )
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_streams_that_go_away(prepared: tuple[Path, Path], tmp_path: Path) -> None:
+    data, checkpoint = prepared
+    generate = f"TOOL.generate {data} --path {checkpoint} --batch-size 8 --cpu --num-workers 0"
+    done = shell(f"{generate} | head -1", tmp_path)
+    assert done.returncode == 141 and done.stderr == "" and done.stdout.count("\n") == 1
+    done = shell(f"TOOL.interactive {data} --path {checkpoint} --cpu 0<&-", tmp_path)
+    assert done.returncode == 1 and "standard input is closed" in one_line(done.stderr)
+    if Path("/dev/full").exists():
+        done = shell(f"{generate} > /dev/full", tmp_path)
+        assert done.returncode == 1 and "No space left" in one_line(done.stderr)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_training_outlives_the_reader_of_its_log(prepared: tuple[Path, Path], tmp_path: Path) -> None:
+    words = " ".join(TRAIN).replace("--log-format none", "--log-format simple")
+    done = shell(f"TOOL.train {prepared[0]} {words} --save-dir {tmp_path}/ck | head -1", tmp_path)
+    assert done.returncode == 0 and "the run goes on" in one_line(done.stderr)
+    assert (tmp_path / "ck" / "checkpoint_last.pt").exists()

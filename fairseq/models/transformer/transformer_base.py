@@ -55,10 +55,14 @@ class TransformerModelBase(FairseqEncoderDecoderModel):
         # These may come as text from the command line.
         cfg.decoder.input_dim = int(cfg.decoder.input_dim)
         cfg.decoder.output_dim = int(cfg.decoder.output_dim)
-        for part in (cfg.encoder, cfg.decoder):
+        for side, part in (("encoder", cfg.encoder), ("decoder", cfg.decoder)):
             kept = int_list(part.layers_to_keep)
             if kept:
                 part.layers = len(kept)
+            for name, least in (("layers", 0), ("embed_dim", 1), ("ffn_embed_dim", 1), ("attention_heads", 1)):
+                if getattr(part, name) < least:
+                    option = f"--{side}-{name.replace('_', '-')}"
+                    raise ValueError(f"{option} {getattr(part, name)}: at least {least} is expected")
         if cfg.max_source_positions is None:
             cfg.max_source_positions = DEFAULT_MAX_SOURCE_POSITIONS
         if cfg.max_target_positions is None:

@@ -6,7 +6,11 @@ from typing import Any
 
 from fairseq.optim import FairseqOptimizer
 
-__all__ = ["FairseqLRScheduler", "LegacyFairseqLRScheduler", "only_lr"]
+__all__ = ["FairseqLRScheduler", "LegacyFairseqLRScheduler", "NoUpdatesError", "only_lr"]
+
+
+class NoUpdatesError(ZeroDivisionError):
+    """A stage of a schedule that must last a while has no updates; upstream divides by their number."""
 
 
 def only_lr(cfg: Any, name: str) -> float:

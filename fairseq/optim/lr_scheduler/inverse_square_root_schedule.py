@@ -6,7 +6,7 @@ from typing import Any, List, Optional
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.fields import option
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
-from fairseq.optim.lr_scheduler.fairseq_lr_scheduler import only_lr
+from fairseq.optim.lr_scheduler.fairseq_lr_scheduler import NoUpdatesError, only_lr
 
 __all__ = ["InverseSquareRootLRScheduleConfig", "InverseSquareRootSchedule"]
 
@@ -33,7 +33,7 @@ class InverseSquareRootSchedule(FairseqLRScheduler):
         peak = only_lr(cfg, "inverse_sqrt")
         warmup = cfg.warmup_updates
         if warmup == 0:
-            raise ZeroDivisionError("--lr-scheduler inverse_sqrt needs --warmup-updates of at least 1")
+            raise NoUpdatesError("--lr-scheduler inverse_sqrt needs --warmup-updates of at least 1")
         self._init_lr = cfg.warmup_init_lr if cfg.warmup_init_lr >= 0 else (0 if warmup > 0 else peak)
         self.lr_step = (peak - self._init_lr) / warmup
         self.decay_factor = peak * warmup**0.5

@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Tuple
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.fields import option
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
-from fairseq.optim.lr_scheduler.fairseq_lr_scheduler import only_lr
+from fairseq.optim.lr_scheduler.fairseq_lr_scheduler import NoUpdatesError, only_lr
 
 __all__ = ["TriStageLRSchedule", "TriStageLRScheduleConfig"]
 
@@ -46,7 +46,7 @@ class TriStageLRSchedule(FairseqLRScheduler):
         if self.warmup_steps + self.hold_steps + self.decay_steps <= 0:
             raise AssertionError("please specify steps or phase_ratio")
         if self.decay_steps == 0:
-            raise ZeroDivisionError("--lr-scheduler tri_stage needs --decay-steps of at least 1")
+            raise NoUpdatesError("--lr-scheduler tri_stage needs --decay-steps of at least 1")
         self.warmup_rate = (self.peak_lr - self.init_lr) / self.warmup_steps if self.warmup_steps != 0 else 0
         self.decay_factor = -math.log(cfg.final_lr_scale) / self.decay_steps
         self.lr = self.init_lr
