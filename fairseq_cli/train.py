@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -69,7 +70,13 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
     parser = options.get_training_parser()
     add_process_options(parser)
     args = options.parse_args_and_arch(parser, modify_parser=modify_parser)
-    distributed_utils.call_main(convert_namespace_to_omegaconf(args), main)
+    cfg = convert_namespace_to_omegaconf(args)
+    try:
+        distributed_utils.call_main(cfg, main)
+    except Exception as error:
+        if not cfg.common.suppress_crashes:
+            raise
+        logging.getLogger("fairseq_cli.train").error("Crashed! %s", error)
 
 
 def console_main() -> None:

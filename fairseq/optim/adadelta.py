@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from fairseq.optim.fairseq_optimizer import first_lr
 
 __all__ = ["Adadelta"]
 
+logger = logging.getLogger(__name__)
+
 
 @register_optimizer("adadelta")
 class Adadelta(LegacyFairseqOptimizer):
@@ -18,6 +21,8 @@ class Adadelta(LegacyFairseqOptimizer):
 
     def __init__(self, args: Any, params: Any) -> None:
         super().__init__(args)
+        if getattr(args, "anneal_eps", False):
+            logger.warning("--anneal-eps has no effect: Adadelta has no such step")
         self._optimizer = torch.optim.Adadelta(params, **self.optimizer_config)
 
     @staticmethod

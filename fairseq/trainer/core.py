@@ -576,6 +576,11 @@ def _refuse_unsupported(cfg: Any) -> None:
         raise ValueError(
             "--pipeline-model-parallel is not supported; --ddp-backend fully_sharded splits a model over GPUs"
         )
+    if cfg.common.model_parallel_size > 1:
+        raise ValueError(
+            f"--model-parallel-size {cfg.common.model_parallel_size} is not supported: there are no models split by "
+            "layers' columns here; --ddp-backend fully_sharded splits a model over GPUs"
+        )
 
 
 def _shared_parameters(model: nn.Module) -> list[list[str]]:

@@ -44,7 +44,7 @@ def main(cfg: Any) -> None:
     process_options.compile_if_asked(model)
     process_options.choose_float32(uses_cuda=torch.cuda.is_available() and not cfg.common.cpu)
     _load_validation_data(cfg, task)
-    trainer = _trainer_class(cfg)(cfg, task, model, criterion, _quantizer(cfg))
+    trainer = Trainer(cfg, task, model, criterion, _quantizer(cfg))
     logger.info("training on %s devices (GPUs/TPUs)", cfg.distributed_training.distributed_world_size)
     logger.info(
         "max tokens per device = %s and max sentences per device = %s", cfg.dataset.max_tokens, cfg.dataset.batch_size
@@ -161,14 +161,6 @@ def _try_validation_data(cfg: Any, trainer: Any) -> None:
     for subset in cfg.dataset.valid_subset.split(","):
         logger.info('begin dry-run validation on "%s" subset', subset)
         trainer.get_valid_iterator(subset)
-
-
-def _trainer_class(cfg: Any) -> type[Trainer]:
-    if cfg.common.model_parallel_size == 1:
-        return Trainer
-    from fairseq.model_parallel.megatron_trainer import MegatronTrainer
-
-    return MegatronTrainer
 
 
 def _quantizer(cfg: Any) -> Any:

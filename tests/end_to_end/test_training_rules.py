@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from toy_training import checkpoint, run, same
+from toy_training import checkpoint, config, run, same
 
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.trainer import Trainer
@@ -215,8 +215,6 @@ def test_gradients_are_exchanged_once_per_update(
 ) -> None:
     import contextlib
 
-    from toy_training import config
-
     from fairseq import tasks
     from fairseq.trainer.step import TrainingStep
 
@@ -243,3 +241,71 @@ def test_every_worker_reads_the_file_when_told_so(trained: Path, toy_pairs: str,
     words = ["--load-checkpoint-on-all-dp-ranks", "--restore-file", trained / "checkpoint_last.pt"]
     state = state_after(toy_pairs, tmp_path, *words, "--max-update", 13)
     assert state["optimizer_history"][-1]["num_updates"] == 13
+
+
+def composite(toy_pairs: str, folder: Path, updates: int) -> Any:
+    """A run in which the decoder has an optimizer and a schedule of its own."""
+    from omegaconf import OmegaConf, open_dict
+
+    cfg = config(toy_pairs, folder, "--max-update", updates)
+    adam = {"_name": "adam", "adam_betas": [0.9, 0.98], "adam_eps": 1e-8, "weight_decay": 0.0, "lr": [0.02]}
+    adam.update({"use_old_adam": False, "fp16_adam_stats": False, "tpu": False})
+    rising = {"_name": "inverse_sqrt", "warmup_updates": 2, "warmup_init_lr": -1, "lr": [0.02]}
+    level = {"_name": "fixed", "force_anneal": None, "lr_shrink": 0.1, "warmup_updates": 0, "lr": [0.5]}
+    groups = {
+        "default": {"optimizer": adam, "lr_scheduler": rising, "lr": [0.02], "lr_float": None},
+        "decoder": {"optimizer": {**adam, "lr": [0.5]}, "lr_scheduler": level, "lr": [0.5], "lr_float": 0.001},
+    }
+    with open_dict(cfg):
+        section = {"_name": "composite", "groups": groups, "dynamic_groups": False}
+        cfg.optimizer = OmegaConf.create(section, flags={"allow_objects": True})
+        cfg.lr_scheduler = OmegaConf.create({"_name": "pass_through"})
+    return cfg
+
+
+def test_groups_of_parameters_have_optimizers_and_schedules_of_their_own(
+    toy_pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    from fairseq.tasks.translation import TranslationTask
+    from fairseq.training import main
+
+    real = TranslationTask.build_model
+
+    def marked(self: Any, cfg: Any, from_checkpoint: bool = False) -> Any:
+        model = real(self, cfg, from_checkpoint)
+        for parameter in model.decoder.parameters():
+            parameter.param_group = "decoder"
+        return model
+
+    monkeypatch.setattr(TranslationTask, "build_model", marked)
+    caplog.set_level(logging.INFO)
+    main(composite(toy_pairs, tmp_path / "whole", 5))
+    rows = [json.loads(record.getMessage()) for record in caplog.records if record.name == "train_inner"]
+    # What is logged at update u is the rate for the next one.
+    assert [row["lr_default"] for row in rows[:3]] == ["0.01", "0.02", "0.0163299"]
+    assert {row["lr_decoder"] for row in rows} == {"0.001"} and rows[0]["lr"] == "0.01"
+    main(composite(toy_pairs, tmp_path / "parts", 3))
+    main(composite(toy_pairs, tmp_path / "parts", 5))
+    whole, parts = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    assert sorted(whole["last_optimizer_state"]) == ["decoder", "default"]
+    assert same(whole["model"], parts["model"])
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--tpu"], "TPUs are not supported"),
+        (["--pipeline-model-parallel"], "--pipeline-model-parallel is not supported"),
+        (["--model-parallel-size", 2], "--model-parallel-size 2 is not supported"),
+        (["--fp16", "--bf16"], "cannot be combined"),
+        (["--fp16", "--amp"], "Cannot use fp16 and AMP together"),
+        (["--fp16", "--update-freq", "2,1"], "--fp16-scale-window must be given explicitly"),
+        (["--memory-efficient-fp16", "--optimizer", "adagrad"], "Unsupported optimizer: Adagrad"),
+        (["--fp16", "--optimizer", "adagrad"], "does not support flat params"),
+    ],
+)
+def test_modes_that_are_not_there_or_contradict_each_other_are_refused(
+    words: list[Any], complaint: str, toy_pairs: str, tmp_path: Path
+) -> None:
+    with pytest.raises((ValueError, AssertionError, RuntimeError), match=complaint):
+        run(toy_pairs, tmp_path, "--max-update", 1, *words)
