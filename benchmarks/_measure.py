@@ -150,6 +150,7 @@ class Setup:
     work: Path
     given_corpus: Path | None = None
     given_checkpoint: Path | None = None
+    given_transformer: Path | None = None
 
     @property
     def sides(self) -> list[Side]:

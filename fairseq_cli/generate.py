@@ -94,6 +94,16 @@ def _is_bleu(choice: Any) -> bool:
     return choice is None or (choice if isinstance(choice, str) else getattr(choice, "_name", None)) in (None, "bleu")
 
 
+def _needs_refinement(hypothesis: Any, options: Any) -> None:
+    """Refuse options about refinement steps where outputs are made word by word."""
+    for flag, wanted, name in (
+        ("--print-step", options.print_step, "steps"),
+        ("--retain-iter-history", options.retain_iter_history, "history"),
+    ):
+        if wanted and name not in hypothesis:
+            raise ValueError(f"{flag}: this model makes outputs word by word; it has no refinement steps to show")
+
+
 def _known_symbol(dictionary: Any, symbol: str) -> int:
     index = dictionary.index(symbol)
     if index == dictionary.unk() and symbol != dictionary.unk_word:
@@ -275,6 +285,8 @@ class _Generation:
         from fairseq_cli._inference import format_alignment, positional_line, to_base_2
 
         options, out = self.cfg.generation, self.out
+        if options.print_step or options.retain_iter_history:
+            _needs_refinement(hypothesis, options)
         score = to_base_2(hypothesis["score"])
         print(f"H-{sample_id}\t{score}\t{string}", file=out)
         print(f"D-{sample_id}\t{score}\t{detokenized}", file=out)

@@ -176,6 +176,17 @@ def test_eight_bit_weights_join_into_one_map_without_loss() -> None:
     assert torch.allclose(joined(x), torch.cat([layer(x) for layer in layers], dim=1), atol=0.1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_runs_in_the_engine_and_stays_close(dtype: torch.dtype, made: list[bool]) -> None:
+    exact = generate(transformer())
+    model = transformer().to(dtype)
+    model.make_generation_fast_()
+    found = generate(model)
+    assert made == [True, True]
+    for ours, theirs in zip(found, exact):
+        assert float(ours[0]["score"]) == pytest.approx(float(theirs[0]["score"]), abs=0.1)
+
+
 def test_eight_bit_models_run_in_the_engine(made: list[bool]) -> None:
     model = transformer()
     quantize_linear(model)

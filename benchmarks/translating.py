@@ -1,0 +1,117 @@
+"""Translating with a transformer of the size of ``transformer_iwslt_de_en``, beam 5, in floats and 8-bit integers.
+
+The same weights on all sides. CTranslate2 reads the checkpoint through this package, if it is installed here. A run of
+the first few sentences is subtracted from every figure, so that starting and loading do not count.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks._measure import Row, Setup, Side, Usage
+from benchmarks._report import main
+
+# Enough for outputs of the right length, which is what the speed of a search depends on.
+UPDATES = 200
+FEW = 8
+
+CTRANSLATE2 = """
+import sys, ctranslate2
+model, source = sys.argv[1:]
+translator = ctranslate2.Translator(model, device="cpu", compute_type="float32", intra_threads=1, inter_threads=1)
+lines = sorted((line.split() for line in open(source, encoding="utf-8")), key=len)
+for start in range(0, len(lines), 64):
+    translator.translate_batch(lines[start:start + 64], beam_size=5, max_batch_size=0, max_decoding_length=200)
+"""
+
+
+def train(setup: Setup) -> Path:
+    """A transformer after its first few hundred updates."""
+    folder = setup.work / "translating"
+    setup.this.run(
+        *["-m", "fairseq_cli.train", setup.data, "-s", "de", "-t", "en", "--arch", "transformer_iwslt_de_en"],
+        *["--share-decoder-input-output-embed", "--encoder-normalize-before", "--decoder-normalize-before"],
+        *["--optimizer", "adam", "--lr", "5e-4", "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "60"],
+        *["--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", "--dropout", "0.1", "--cpu"],
+        *["--max-tokens", "600", "--max-update", str(UPDATES), "--seed", "1", "--num-workers", "0"],
+        *["--disable-validation", "--no-epoch-checkpoints", "--save-dir", folder],
+    )
+    return folder / "checkpoint_last.pt"
+
+
+def generate(side: Side, data: Path, subset: str, checkpoint: Path, *more: str) -> Usage:
+    """Translate a subset."""
+    return side.run(
+        *["-m", "fairseq_cli.generate", data, "--gen-subset", subset, "--path", checkpoint, "-s", "de", "-t", "en"],
+        *["--beam", "5", "--remove-bpe", "--batch-size", "64", "--required-batch-size-multiple", "1", "--cpu"],
+        # The peer's own BLEU needs a compiled library that its source distribution cannot build.
+        *["--num-workers", "0", "--scoring", "sacrebleu", *more],
+    )
+
+
+def bleu(used: Usage) -> float:
+    """The score at the end of the output."""
+    return float(re.findall(r"BLEU\S* = ([\d.]+)", used.output)[-1])
+
+
+def convert(setup: Setup, checkpoint: Path, data: Path) -> Path:
+    """The checkpoint in CTranslate2's form."""
+    target = setup.work / "ctranslate2"
+    setup.this.run(
+        *["-W", "ignore", "-m", "ctranslate2.converters.fairseq", "--unsafe_deserialization"],
+        *["--model_path", checkpoint, "--data_dir", data, "--source_lang", "de", "--target_lang", "en"],
+        *["--output_dir", target],
+    )
+    return target
+
+
+def with_few(setup: Setup) -> Path:
+    """The data with ``test1``, the first few sentences of the test set; also as text."""
+    few, folder = setup.work / "few", setup.work / "translating-data"
+    few.mkdir(exist_ok=True)
+    for language in ("de", "en"):
+        lines = (setup.corpus / f"test.{language}").read_text(encoding="utf-8").splitlines(keepends=True)[:FEW]
+        (few / f"test.{language}").write_text("".join(lines), encoding="utf-8")
+    parts = [setup.corpus / "test", few / "test"]
+    setup.this.run(
+        *["-m", "fairseq_cli.preprocess", "-s", "de", "-t", "en", "--destdir", folder],
+        *["--srcdict", setup.data / "dict.de.txt", "--tgtdict", setup.data / "dict.en.txt"],
+        *["--trainpref", few / "test", "--testpref", ",".join(map(str, parts))],
+    )
+    return folder
+
+
+def rows(setup: Setup) -> Iterator[Row]:
+    """Sentences per CPU second, and BLEU."""
+    checkpoint = setup.given_transformer or train(setup)
+    data = with_few(setup)
+    count = len((setup.corpus / "test.de").read_text(encoding="utf-8").splitlines()) - FEW
+    scores: dict[str, float] = {}
+
+    def speed(side: Side, *more: str) -> dict[str, float]:
+        whole, start = (generate(side, data, subset, checkpoint, *more) for subset in ("test", "test1"))
+        scores[side.name + "".join(more)] = bleu(whole)
+        return {"sentences per second": count / max(whole.cpu - start.cpu, 1e-9), "memory": whole.memory}
+
+    found = list(setup.compare("translating with a transformer, beam 5", lambda side, turn: speed(side)))
+    yield from found
+    yield Row("", "BLEU", scores["this"], scores.get("peer"), unit="BLEU", more_is_better=True)
+    ours = found[0].this
+    eight = speed(setup.this, "--quantize", "int8")["sentences per second"]
+    yield Row("the same with --quantize int8", "sentences per second", eight, ours, "float32")
+    yield Row("", "BLEU", scores["this--quantizeint8"], scores["this"], "float32", unit="BLEU", more_is_better=True)
+    if importlib.util.find_spec("ctranslate2") is None:
+        return
+    model = convert(setup, checkpoint, data)
+    program = ["-c", CTRANSLATE2, model]
+    whole, start = (setup.this.run(*program, folder / "test.de").cpu for folder in (setup.corpus, setup.work / "few"))
+    yield Row(
+        "translating with a transformer, beam 5", "sentences per second", ours, count / (whole - start), "CTranslate2"
+    )
+
+
+if __name__ == "__main__":
+    main(__file__)
