@@ -5,6 +5,8 @@ import pickle
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairseq.data.dictionary import Dictionary, TruncatedDictionary
 from fairseq.data.legacy.masked_lm_dictionary import BertDictionary, MaskedLMDictionary
@@ -16,6 +18,41 @@ def dictionary_of(*words, **options):
     for word in words:
         dictionary.add_symbol(word)
     return dictionary
+
+
+# No white space and no line ends of any kind; the symbols that every dictionary has are not in its file.
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=8)
+
+
+@given(entries=st.dictionaries(WORDS, st.integers(-5, 10**12), max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_what_was_saved_is_loaded(entries):
+    written = Dictionary()
+    for word, count in entries.items():
+        written.add_symbol(word, count)
+    file = io.StringIO()
+    written.save(file)
+    read = Dictionary.load(io.StringIO(file.getvalue()))
+    assert read == written
+    assert (read.symbols, read.count) == (written.symbols, written.count)
+
+
+@given(rows=st.lists(st.lists(st.sampled_from(["a", "b", "zz", "<unk>", "</s>"]), max_size=6), max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_raw_text_is_read_as_it_is_encoded_line_by_line(rows):
+    import tempfile
+
+    from fairseq.data.indexed_dataset import IndexedRawTextDataset
+
+    words = dictionary_of("a", "b")
+    with tempfile.NamedTemporaryFile("w", suffix=".raw", encoding="utf-8") as file:
+        file.write("".join(" ".join(row) + "\n" for row in rows))
+        file.flush()
+        data = IndexedRawTextDataset(file.name, words)
+    assert [data.get_original_text(i) for i in range(len(data))] == [" ".join(row) for row in rows]
+    for i, row in enumerate(rows):
+        assert data[i].tolist() == words.encode_line(" ".join(row), add_if_not_exist=False).tolist()
+    assert data.sizes.tolist() == [len(row) + 1 for row in rows]
 
 
 def test_without_special_symbols_the_special_attributes_do_not_exist():
