@@ -1,11 +1,13 @@
 """Grouping of sentences into blocks without a compiler: the twin of ``_token_blocks.pyx``, with identical results."""
 
+from typing import Optional
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KERNEL_VERSION", "whole_sentences"]
+__all__ = ["KERNEL_VERSION", "each_sentence", "sentences_of_blocks", "whole_sentences"]
 
-KERNEL_VERSION = 1
+KERNEL_VERSION = 2
 
 
 def whole_sentences(sizes: NDArray[np.integer], block_size: int, separator: int, shortest: int) -> NDArray[np.int64]:
@@ -37,3 +39,30 @@ def whole_sentences(sizes: NDArray[np.integer], block_size: int, separator: int,
             first = after
         first = stop + 1
     return np.asarray(blocks, dtype=np.int64).reshape(-1, 2)
+
+
+def each_sentence(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Begin and end of every sentence in the stream of all tokens, ``(n, 2)``."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    return np.stack([ends - sizes, ends], axis=1)
+
+
+def sentences_of_blocks(sizes: NDArray[np.integer], blocks: NDArray[np.int64]) -> Optional[NDArray[np.int64]]:
+    """First sentence, place in it, and last sentence of every block, ``(num_blocks, 3)``.
+
+    Args:
+        sizes: tokens per sentence, ``(n,)``.
+        blocks: begin and end of each in the stream of all tokens, ``(num_blocks, 2)``.
+
+    Returns:
+        ``None`` if there are no sentences; the compiled twin also if the blocks are not in order.
+    """
+    if len(sizes) == 0:
+        return None
+    ends = np.cumsum(sizes, dtype=np.int64)
+    first = np.searchsorted(ends, blocks[:, 0], side="right")
+    last = np.searchsorted(ends, blocks[:, 1] - 1, side="right")
+    # An empty block at the very end lies in no sentence.
+    first, last = np.minimum(first, len(ends) - 1), np.minimum(last, len(ends) - 1)
+    offset = blocks[:, 0] - (ends[first] - np.asarray(sizes)[first])
+    return np.stack([first, offset, last], axis=1)

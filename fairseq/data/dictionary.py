@@ -319,7 +319,9 @@ class Dictionary:
                 with PathManager.open(name, "r", encoding="utf-8") as file:
                     lines = file.readlines()
             except UnicodeError as error:
-                raise Exception(f"Incorrect encoding detected in {name}, please rebuild the dataset") from error
+                raise Exception(
+                    f"Incorrect encoding detected in {name}, please rebuild the dataset{_undecodable(name)}"
+                ) from error
         else:
             lines = f.readlines()
         first = self._load_meta(lines)
@@ -369,6 +371,17 @@ class Dictionary:
     def _load_meta(self, lines: list[str]) -> int:
         """Hook: a subclass reads what it wrote before the words. Returns the index of the first word's line."""
         return 0
+
+
+def _undecodable(path: str) -> str:
+    """Which line of a file is not UTF-8, as the end of a message."""
+    with PathManager.open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f" (line {number} is not UTF-8: {error.reason})"
+    return ""
 
 
 def count_words(

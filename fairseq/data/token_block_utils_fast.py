@@ -37,8 +37,7 @@ def _get_slice_indices_fast(
     if break_mode not in (None, "none", "complete", "complete_doc", "eos"):
         raise ValueError(f"Invalid break_mode: {break_mode}")
     if break_mode == "eos":
-        ends = np.cumsum(sizes, dtype=np.int64)
-        return np.stack([ends - sizes, ends], axis=1)
+        return kernel.each_sentence(for_kernel(sizes))
     if block_size is None or block_size <= 0:
         raise ValueError(f"break_mode={break_mode} needs a positive block_size, got {block_size}")
     if break_mode in (None, "none"):
@@ -53,10 +52,10 @@ def _get_slice_indices_fast(
 
 def _get_block_to_dataset_index_fast(sizes: NDArray[Any], slice_indices: NDArray[np.int64]) -> NDArray[np.int64]:
     """First sentence, place in it, and last sentence of every block, ``(num_blocks, 3)``."""
-    ends = np.cumsum(sizes, dtype=np.int64)
-    first = np.searchsorted(ends, slice_indices[:, 0], side="right")
-    last = np.searchsorted(ends, slice_indices[:, 1] - 1, side="right")
-    # An empty block at the very end lies in no sentence.
-    first, last = np.minimum(first, len(ends) - 1), np.minimum(last, len(ends) - 1)
-    offset = slice_indices[:, 0] - (ends[first] - np.asarray(sizes)[first])
-    return np.stack([first, offset, last], axis=1)
+    sizes, blocks = for_kernel(sizes), np.ascontiguousarray(slice_indices, dtype=np.int64)
+    found = kernel.sentences_of_blocks(sizes, blocks)
+    if found is None:
+        found = _token_blocks_numpy.sentences_of_blocks(sizes, blocks)
+    if found is None:
+        raise ValueError("there are no sentences that blocks could lie in")
+    return found

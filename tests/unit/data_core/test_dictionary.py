@@ -103,7 +103,9 @@ def test_a_wrong_line_is_named(text, error, told, tmp_path):
 def test_a_file_in_another_encoding_is_refused_by_name(tmp_path):
     path = tmp_path / "dict.txt"
     path.write_bytes("schön 3\n".encode("latin-1"))
-    with pytest.raises(Exception, match="Incorrect encoding detected in .*dict.txt, please rebuild the dataset"):
+    with pytest.raises(
+        Exception, match="Incorrect encoding detected in .*dict.txt, please rebuild the dataset .line 1 is not UTF-8"
+    ):
         Dictionary.load(str(path))
 
 

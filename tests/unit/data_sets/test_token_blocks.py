@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,31 @@ def by_rule(sizes, block_size, separator, shortest):
 def test_blocks_of_whole_sentences_follow_the_rule(kernel, sizes, block_size, separator, shortest):
     found = kernel.whole_sentences(np.array(sizes, dtype=np.int64), block_size, separator, shortest)
     assert found.tolist() == by_rule(sizes, block_size, separator, shortest)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 6), min_size=1, max_size=30),
+    cuts=st.lists(st.integers(0, 40), max_size=8),
+    in_order=st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_kernels_agree_where_a_block_lies(sizes, cuts, in_order):
+    from fairseq.data.token_block_utils_fast import _get_block_to_dataset_index_fast
+
+    array, total = np.array(sizes, dtype=np.int32), sum(sizes)
+    assert all(kernel.each_sentence(array).tolist() == KERNELS[0].each_sentence(array).tolist() for kernel in KERNELS)
+    ends = sorted(min(cut, total) for cut in cuts)
+    blocks = np.array([*pairwise(ends)], dtype=np.int64).reshape(-1, 2)
+    if not in_order:
+        blocks = blocks[::-1]
+    found = _get_block_to_dataset_index_fast(array, blocks)
+    assert found.tolist() == _token_blocks_numpy.sentences_of_blocks(array, blocks).tolist()
+    starts = np.cumsum(array) - array
+    for (begin, end), (first, offset, last) in zip(blocks.tolist(), found.tolist()):
+        if end > begin:
+            assert starts[first] + offset == begin
+            assert 0 <= offset < sizes[first]
+            assert starts[last] < end <= starts[last] + sizes[last]
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=30), block_size=st.integers(1, 20))
