@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import logging
+import lzma
 import os
 import shutil
 import tarfile
@@ -20,6 +21,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +63,9 @@ WEIGHTS_NAME = "pytorch_model.bin"
 
 TIMEOUTS = (10, 20, 40, 60, 60)
 CHUNK_BYTES = 1 << 20
+# Weights hardly shrink, text to a fifth: an archive of a hundred times its size was made to fill a disk.
+MAX_SMALL_BYTES = 64 << 20
+MAX_MEMBERS = 100_000
 
 
 def load_archive_file(archive_file: str) -> str | None:
@@ -74,6 +79,9 @@ def load_archive_file(archive_file: str) -> str | None:
     Returns:
         A folder (or the path itself, if it is a file that is no archive); ``None``, with a line in the log, if there is
         nothing of this name.
+
+    Raises:
+        ValueError: the archive is damaged, or holds what would land elsewhere, or far more than its size lets expect.
     """
     try:
         found = cached_path(archive_file)
@@ -96,8 +104,11 @@ def _unpack(archive_path: str, folder: str) -> None:
     parent = os.path.dirname(folder)
     os.makedirs(parent, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as temporary:
-        with tarfile.open(archive_path) as archive:
-            archive.extractall(temporary, filter="data")
+        try:
+            with tarfile.open(archive_path) as archive:
+                _extract(archive, os.path.getsize(archive_path), temporary)
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError) as error:
+            raise ValueError(f"{archive_path} is refused, or damaged; nothing was unpacked: {error}") from error
         entries = os.listdir(temporary)
         whole = os.path.join(temporary, "content")
         if len(entries) == 1 and os.path.isdir(os.path.join(temporary, entries[0])):
@@ -107,6 +118,20 @@ def _unpack(archive_path: str, folder: str) -> None:
             for entry in entries:
                 shutil.move(os.path.join(temporary, entry), whole)
         os.replace(whole, folder)
+
+
+def _extract(archive: tarfile.TarFile, size: int, folder: str) -> None:
+    """Extract members one by one; what points out of the folder, is no file, or is out of proportion ends it."""
+    if not hasattr(tarfile, "data_filter"):
+        raise ValueError(
+            "this Python cannot unpack archives safely; update it (3.10.12, 3.11.4 or newer), or unpack it"
+        )
+    room = 100 * size + MAX_SMALL_BYTES
+    for count, member in enumerate(archive, start=1):
+        room -= max(member.size, 0)
+        if room < 0 or count > MAX_MEMBERS:
+            raise ValueError(f"it holds more than 100 times its own size, or more than {MAX_MEMBERS:,} files")
+        archive.extract(member, folder, filter="data")
 
 
 def url_to_filename(url: str, etag: str | None = None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,9 @@ from fairseq.compat.signatures import call_build_generator
 __all__ = ["BPEHubInterface", "GeneratorHubInterface", "TokenizerHubInterface", "from_pretrained"]
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_FILE = "model.pt"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 # File next to a checkpoint -> option that it answers.
 SIDE_FILES = {
@@ -43,8 +47,10 @@ def from_pretrained(
     """Load models.
 
     Args:
-        model_name_or_path: a key of ``archive_map``, a folder, an archive, or the URL of one.
-        checkpoint_file: a file in it; several joined by ``os.pathsep`` are an ensemble.
+        model_name_or_path: a key of ``archive_map``, a folder, an archive, the URL of one, or ``owner/name`` of a model
+            on the Hugging Face hub (extra ``hub``).
+        checkpoint_file: a file in it; several joined by ``os.pathsep`` are an ensemble. A repository of the hub that
+            has no such file but a single other one with the ending ``.pt`` is loaded from that.
         data_name_or_path: the folder with the dictionaries: relative to the model when it begins with a dot, else an
             archive or folder of its own.
         archive_map: published names -> URL, or a dict of ``path`` and options that go with it.
@@ -56,6 +62,8 @@ def from_pretrained(
 
     Raises:
         FileNotFoundError: the model, or its data, is not there.
+        OSError: it cannot be fetched.
+        ValueError: an archive that is damaged or hostile.
     """
     from fairseq import checkpoint_utils, utils
 
@@ -83,20 +91,36 @@ def from_pretrained(
         return {"args": kwargs, "task": None, "models": []}
     generation_args = kwargs.pop("generation_args", None)
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(
-        [os.path.join(folder, name) for name in checkpoint_file.split(os.pathsep)], arg_overrides=kwargs
+        [os.path.join(folder, name) for name in _checkpoint_names(folder, checkpoint_file)], arg_overrides=kwargs
     )
     if generation_args:
         _set(cfg.generation, generation_args)
     return {"args": cfg, "task": task, "models": models}
 
 
+def _checkpoint_names(folder: str, given: str) -> list[str]:
+    names = given.split(os.pathsep)
+    if names == [DEFAULT_FILE] and os.path.isdir(folder) and not os.path.exists(os.path.join(folder, DEFAULT_FILE)):
+        found = [name for name in os.listdir(folder) if name.endswith(".pt")]
+        if len(found) == 1:
+            return found
+    return names
+
+
 def _folder(name: str) -> str:
-    from fairseq import file_utils
+    from fairseq import checkpoint_utils, file_utils
 
     path = file_utils.load_archive_file(name)
-    if path is None:
-        raise FileNotFoundError(f"no model or data {name!r}: neither a folder, an archive, nor a URL that answers")
-    return path
+    if path is not None:
+        return path
+    if _HUB_ID.fullmatch(name):
+        try:
+            return checkpoint_utils.fetch_from_hf_hub(name)
+        except ImportError as error:
+            raise FileNotFoundError(
+                f"no folder or archive {name!r}; as a name on the Hugging Face hub: {error}"
+            ) from error
+    raise FileNotFoundError(f"no model or data {name!r}: neither a folder, an archive, nor a URL that answers")
 
 
 def _set(section: Any, values: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from fairseq._lazy import attach
 _EXPORTS = {
     "add_safe_globals": "fairseq.compat.allowed",
     "checkpoint_paths": "names",
+    "fetch_from_hf_hub": "ensemble",
     "get_maybe_sharded_checkpoint_filename": "names",
     "load_checkpoint": "restore",
     "load_checkpoint_to_cpu": "load",

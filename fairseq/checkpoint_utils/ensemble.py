@@ -19,7 +19,12 @@ from fairseq.serialization.mapped import MappedTensors
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load_model_ensemble", "load_model_ensemble_and_task", "load_model_ensemble_and_task_from_hf_hub"]
+__all__ = [
+    "fetch_from_hf_hub",
+    "load_model_ensemble",
+    "load_model_ensemble_and_task",
+    "load_model_ensemble_and_task_from_hf_hub",
+]
 
 logger = logging.getLogger("fairseq.checkpoint_utils")
 
@@ -175,28 +180,50 @@ def _build_model(task: Any, cfg: Any) -> Any:
     return task.build_model(cfg.model)
 
 
+def fetch_from_hf_hub(model_id: str, cache_dir: str | None = None) -> str:
+    """Download a model repository from the Hugging Face hub, or find it in the cache.
+
+    Args:
+        model_id: ``owner/name``.
+        cache_dir: where downloads are kept; ``~/.cache/fairseq`` by default.
+
+    Returns:
+        The folder with its files.
+
+    Raises:
+        ImportError: the package huggingface_hub is missing.
+        OSError: there is no such repository, or no connection and nothing in the cache.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ImportError(
+            f"{model_id}: loading from the Hugging Face hub needs huggingface_hub: pip install 'fairseq[hub]'"
+        ) from error
+    if cache_dir is None:
+        cache_dir = os.path.join(os.path.expanduser("~"), ".cache", "fairseq")
+    try:
+        return snapshot_download(model_id, cache_dir=cache_dir, library_name="fairseq")
+    except Exception as error:
+        # The package's errors come from several libraries; all of them mean that the files are not there.
+        reason = " ".join(str(error).split())
+        raise OSError(f"{model_id} cannot be fetched from the Hugging Face hub: {reason[:300]}") from error
+
+
 def load_model_ensemble_and_task_from_hf_hub(
     model_id: str, cache_dir: str | None = None, arg_overrides: dict[str, Any] | None = None, **kwargs: Any
 ) -> tuple[list[nn.Module], Any, Any]:
     """Download a model repository from the Hugging Face hub and load all its ``*.pt`` files as an ensemble.
 
     Args:
-        model_id: ``owner/name``.
-        cache_dir: where downloads are kept; ``~/.cache/fairseq`` by default.
+        model_id, cache_dir: as for ``fetch_from_hf_hub``.
         arg_overrides, kwargs: as for ``load_model_ensemble_and_task``; the data folder is the downloaded one.
 
     Raises:
         ImportError: the package huggingface_hub is missing.
+        OSError: it cannot be fetched, or holds no ``.pt`` file.
     """
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise ImportError(
-            "Loading from the Hugging Face hub needs huggingface_hub: pip install 'fairseq[hub]'"
-        ) from error
-    if cache_dir is None:
-        cache_dir = os.path.join(os.path.expanduser("~"), ".cache", "fairseq")
-    folder = snapshot_download(model_id, cache_dir=cache_dir, library_name="fairseq")
+    folder = fetch_from_hf_hub(model_id, cache_dir)
     files = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".pt"))
     if not files:
         raise FileNotFoundError(f"{model_id} on the Hugging Face hub holds no .pt file")

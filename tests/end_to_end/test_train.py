@@ -69,8 +69,9 @@ def same(a, b):
         (["--max-update", 3], []),
         (["--max-update", 2], ["--update-freq", 2]),
         (["--max-update", 3], ["--save-async", "--clip-norm", 0.1]),
+        (["--max-update", 3], ["--num-workers", 2, "--update-freq", 2]),
     ],
-    ids=["end of epoch", "mid epoch", "update-freq", "written in the background"],
+    ids=["end of epoch", "mid epoch", "update-freq", "written in the background", "workers"],
 )
 def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(first, options_, data, tmp_path):
     run(data, tmp_path / "whole", "--max-epoch", 3, *options_)
@@ -168,7 +169,8 @@ def test_validation_stops_after_as_many_batches_as_it_is_told(data, tmp_path, mo
     assert len(seen) == 2
 
 
-def test_a_signal_saves_and_the_same_command_goes_on(data, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_the_same_command_goes_on(number, data, tmp_path):
     run(data, tmp_path / "whole", "--max-epoch", 3)
     words = [data, *MODEL, *RUN, "--save-dir", str(tmp_path / "ck"), "--max-epoch", "3"]
     command = [sys.executable, "-m", "fairseq_cli.train", *words]
@@ -176,13 +178,13 @@ def test_a_signal_saves_and_the_same_command_goes_on(data, tmp_path):
         assert process.stdout is not None
         for line in process.stdout:
             if '"num_updates": "2"' in line:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
                 break
         rest = process.stdout.read()
     if process.returncode == 0:
         pytest.skip("training was over before the signal came")
-    assert process.returncode == 128 + signal.SIGTERM, rest
-    assert "received SIGTERM" in rest and "Traceback" not in rest
+    assert process.returncode == 128 + number, rest
+    assert f"received {number.name}" in rest and "Traceback" not in rest
     state = read_checkpoint(tmp_path / "ck" / "checkpoint_last.pt")
     assert state["optimizer_history"][-1]["num_updates"] < 21
     run(data, tmp_path / "ck", "--max-epoch", 3)
