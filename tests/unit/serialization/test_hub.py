@@ -57,7 +57,6 @@ def test_several_files_are_an_ensemble(made):
     assert [len(hypotheses) for hypotheses in found] == [2, 2]
     assert one.decode(one.generate(tokens, beam=2)[0]["tokens"]) == one.translate("a b c", beam=2)
     assert one.remove_bpe(one.apply_bpe(one.tokenize("a b"))) == one.detokenize("a b") == "a b"
-    assert one.string(one.binarize("a b")) == "a b"
 
 
 def test_overrides_reach_the_config_of_the_model_and_of_generation(made):
