@@ -1,0 +1,9 @@
+"""Dictionaries of the cross-lingual and BERT-style tasks."""
+
+from fairseq._lazy import attach
+
+EXPORTS = {"BertDictionary": "masked_lm_dictionary", "MaskedLMDictionary": "masked_lm_dictionary"}
+
+__all__ = sorted(EXPORTS)  # type: ignore[assignment]
+
+__getattr__, __dir__ = attach(__name__, EXPORTS)
