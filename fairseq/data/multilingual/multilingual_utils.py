@@ -9,26 +9,17 @@ from fairseq.data.dictionary import Dictionary
 __all__ = ["EncoderLangtok", "LangTokSpec", "LangTokStyle", "augment_dictionary", "get_lang_tok"]
 
 
-class EncoderLangtok(Enum):
-    """Which language the token in front of the source names."""
-
-    src = "src"
-    tgt = "tgt"
+def _names(kind: str, *members: str) -> Any:
+    """An enumeration whose values are its members' names."""
+    return Enum(kind, {member: member for member in members}, module=__name__)
 
 
-class LangTokSpec(Enum):
-    """Kinds of data that have language tokens of their own."""
-
-    main = "main"
-    mono_dae = "mono_dae"
-
-
-class LangTokStyle(Enum):
-    """How language tokens are spelled: ``__de__`` or, as in mBART, ``[de]``."""
-
-    multilingual = "multilingual"
-    mbart = "mbart"
-
+# Which language the token in front of the source names.
+EncoderLangtok = _names("EncoderLangtok", "src", "tgt")
+# Kinds of data that have language tokens of their own.
+LangTokSpec = _names("LangTokSpec", "main", "mono_dae")
+# How language tokens are spelled: ``__de__`` or, as in mBART, ``[de]``.
+LangTokStyle = _names("LangTokStyle", "multilingual", "mbart")
 
 _SPELLING = {LangTokStyle.multilingual.value: "__{}__", LangTokStyle.mbart.value: "[{}]"}
 

@@ -183,8 +183,7 @@ class SampledMultiDataset(FairseqDataset):
         drawn = dict(zip(self.keys, self.virtual_size_per_dataset.tolist()))
         if self.virtual_size < sum(raw.values()):
             logger.warning(
-                "virtual data size (%s) is less than real data size (%s). If virtual size << real data size, there "
-                "could be data coverage issue.",
+                "an epoch has %s samples of the %s that there are; much smaller epochs may leave data unseen",
                 self.virtual_size,
                 sum(raw.values()),
             )
