@@ -53,9 +53,20 @@ def _log_settings() -> tuple[int, list[tuple[str, str | None]]]:
     formats = []
     for handler in root.handlers:
         formatter = handler.formatter
-        if type(handler) is logging.StreamHandler and formatter is not None:
+        is_console = isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+        if is_console and formatter is not None:
             formats.append((formatter._fmt or "%(message)s", formatter.datefmt))
     return root.level, formats
+
+
+class _WorkerLog(logging.StreamHandler[Any]):
+    """Writes lines as long as somebody takes them; training goes on without (``| head``, a full disk)."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], OSError):
+            self.setStream(open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+        else:
+            super().handleError(record)
 
 
 def _work(
@@ -71,7 +82,7 @@ def _work(
     if not root.handlers and formats:
         root.setLevel(level)
         for line_format, date_format in formats:
-            handler = logging.StreamHandler(sys.stdout)
+            handler = _WorkerLog(sys.stdout)
             handler.setFormatter(logging.Formatter(line_format, date_format))
             root.addHandler(handler)
     try:

@@ -58,3 +58,23 @@ def test_the_other_worker_stops_and_says_why(number: signal.Signals, toy_pairs: 
         assert "lost contact" in rest or "Killing job for not making progress" in rest
     assert "Traceback" not in rest
     assert lasted < 10 * TIMEOUT  # a hang would last until the test's own limit
+
+
+def test_processes_started_by_hand_meet_and_only_the_first_one_tells(toy_pairs: str) -> None:
+    place = ["--distributed-init-method", f"tcp://127.0.0.1:{free_port()}", "--distributed-world-size", "2"]
+    words = [toy_pairs, *MODEL, *RUN, *place, "--max-update", "2", "--no-save", "--disable-validation"]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "fairseq_cli.train", *words, "--distributed-rank", str(rank)],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        for rank in (0, 1)
+    ]
+    told = [worker.communicate(timeout=240)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], told
+    assert "training on 2 devices" in told[0] and "2 updates in 0.00 hours" in told[0]
+    assert "num_updates" not in told[1]
