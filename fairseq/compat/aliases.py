@@ -12,6 +12,10 @@ import sys
 __all__ = ["ALIASES", "install"]
 
 ALIASES = {
+    # Up to 0.9.
+    "fairseq.bleu": "fairseq.scoring.bleu",
+    "fairseq.legacy_distributed_data_parallel": "fairseq.distributed.legacy_distributed_data_parallel",
+    # To this day.
     "fairseq.distributed_utils": "fairseq.distributed.utils",
     "fairseq.meters": "fairseq.logging.meters",
     "fairseq.metrics": "fairseq.logging.metrics",
