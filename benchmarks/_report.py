@@ -132,20 +132,21 @@ def set_up(args: argparse.Namespace, work: Path) -> Setup:
     return Setup(this, peer, args.repeat, work, args.corpus, args.checkpoint, args.transformer)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and report."""
+def main(only: str | None = None, argv: Sequence[str] | None = None) -> None:
+    """Measure and report; ``only`` is the file of a benchmark that runs itself (``python -m benchmarks.NAME``)."""
     args = get_parser().parse_args(argv)
     if args.list:
         for name in names():
             print(f"{name:<16} {describe(name)}")
         return
+    chosen = [Path(only).stem] if only else args.only or names()
     with tempfile.TemporaryDirectory(prefix="fairseq-bench-") as folder:
         setup = set_up(args, Path(folder))
         about = facts(setup)
         for key, value in about.items():
             print(f"{key}: {value}")
         found: dict[str, list[Row]] = {}
-        for name in args.only or names():
+        for name in chosen:
             print(f"\n{name}: {describe(name)}", flush=True)
             found[name] = []
             for row in importlib.import_module(f"benchmarks.{name}").rows(setup):

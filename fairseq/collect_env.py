@@ -28,7 +28,12 @@ OPTIONAL = (
     *("torchaudio", "sentencepiece", "tokenizers", "transformers", "sacremoses", "subword-nmt", "nltk", "bert-score"),
     *("tensorboard", "wandb", "safetensors", "huggingface-hub", "libcst"),
 )
-EXTENSIONS = ("fairseq.data._batching", "fairseq.data._token_blocks")
+# compiled module -> the module that says which version of it is used
+EXTENSIONS = {
+    "fairseq.data._batching": "fairseq.data._batching_numpy",
+    "fairseq.data._token_blocks": "fairseq.data._token_blocks_numpy",
+    "fairseq.data._words": "fairseq.data.word_counts",
+}
 # What changes how a tool behaves; values are shown, so nothing secret belongs here.
 VARIABLES = (
     *("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LOGLEVEL", "PYTHONPATH"),
@@ -112,12 +117,12 @@ def _extension(name: str) -> str | None:
         return "switched off by FAIRSEQ_NO_EXTENSIONS"
     try:
         module = importlib.import_module(name)
-        twin = importlib.import_module(f"{name}_numpy")
+        user = importlib.import_module(EXTENSIONS[name])
     except ModuleNotFoundError:
         return None
     except Exception as error:  # built for another Python or NumPy
         return f"{type(error).__name__}: {error}"
-    is_current = getattr(module, "KERNEL_VERSION", None) == twin.KERNEL_VERSION
+    is_current = getattr(module, "KERNEL_VERSION", None) == user.KERNEL_VERSION
     return f"{module.__file__}{'' if is_current else ' (built from older code: not used)'}"
 
 
