@@ -1,8 +1,12 @@
-"""Dictionaries of the cross-lingual and BERT-style tasks."""
+"""Dictionaries and masked blocks of the cross-lingual and first BERT-style tasks."""
 
 from fairseq._lazy import attach
 
-EXPORTS = {"BertDictionary": "masked_lm_dictionary", "MaskedLMDictionary": "masked_lm_dictionary"}
+EXPORTS = {
+    "BertDictionary": "masked_lm_dictionary",
+    "MaskedLMDataset": "masked_lm_dataset",
+    "MaskedLMDictionary": "masked_lm_dictionary",
+}
 
 __all__ = sorted(EXPORTS)  # type: ignore[assignment]
 
