@@ -97,9 +97,14 @@ class Frugal(TorchFunctionMode):
                 "the file is damaged, or not what it claims to be"
             )
 
-    def unfilled(self) -> bool:
-        """Whether some tensor that was left out has still not been loaded."""
-        return any(bool(torch.isnan(tensor.detach()[(0,) * tensor.dim()])) for tensor in self.skipped)
+    def unfilled(self, model: nn.Module) -> bool:
+        """Whether some tensor of the model that was left out has still not been loaded."""
+        # Layers that were replaced while the model was built (shared embeddings) leave tensors that are nobody's.
+        used = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+        return any(
+            tensor.data_ptr() in used and bool(torch.isnan(tensor.detach()[(0,) * tensor.dim()]))
+            for tensor in self.skipped
+        )
 
 
 class _LettingGo(TorchFunctionMode):

@@ -126,7 +126,7 @@ def _model_for(
     limits = weights if strict else None  # a shard says little about the whole
     mode = Frugal(limits, name, skip=strict)
     model = build(mode)
-    return build(Frugal(limits, name, skip=False)) if mode.unfilled() else model
+    return build(Frugal(limits, name, skip=False)) if mode.unfilled(model) else model
 
 
 def _model_from_rows(task: Any, cfg: Any, state: dict[str, Any], files: list[str], strict: bool) -> nn.Module:

@@ -128,3 +128,107 @@ def test_text_encoders_alone():
     assert hub_utils.TokenizerHubInterface("space").encode("a  b") == "a b"
     with pytest.raises(ValueError):
         hub_utils.BPEHubInterface(None)
+
+
+# --------------------------------------------------------------------------------------------- files -> models
+def split_in_two(made, folder, pattern):
+    state = torch.load(made / "model.pt", weights_only=False)
+    names = list(state["model"])
+    for part in range(2):
+        piece = {**state, "model": {name: state["model"][name] for name in names[part::2]}}
+        torch.save(piece, folder / pattern.format(part))
+    return state["model"]
+
+
+def test_a_model_in_parts_is_put_together(made, tmp_path):
+    weights = split_in_two(made, tmp_path, "big_part{}.pt")
+    options = {"strict": False, "num_shards": 2, "arg_overrides": {"data": str(made)}}
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(tmp_path / "big.pt")], **options)
+    assert all(torch.equal(value, weights[name]) for name, value in model.named_parameters())
+    with pytest.raises(AssertionError, match="shards > 1"):
+        checkpoint_utils.load_model_ensemble([str(tmp_path / "big.pt")], num_shards=2)
+
+
+def test_a_suffix_goes_before_the_ending(made, tmp_path):
+    (tmp_path / "x-rank-0.pt").write_bytes((made / "model.pt").read_bytes())
+    found = checkpoint_utils.load_model_ensemble(
+        [str(tmp_path / "x.pt")], suffix="-rank-0", arg_overrides={"data": str(made)}
+    )
+    assert len(found[0]) == 1
+    with pytest.raises(OSError, match=r"Model file not found: .*x-rank-1\.pt"):
+        checkpoint_utils.load_model_ensemble([str(tmp_path / "x.pt")], suffix="-rank-1")
+
+
+def test_a_state_that_is_given_is_not_read_again_and_stays_as_it_is(made, tmp_path):
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(made / "model.pt"), {"data": str(made)})
+    before = {name: value.clone() for name, value in state["model"].items()}
+    for _ in range(2):
+        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(made / "model.pt")], state=state)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+    assert task.target_dictionary is not None
+    assert all(torch.equal(state["model"][name], value) for name, value in before.items())
+
+
+def test_a_component_is_filled_from_a_model(made):
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(made / "model.pt")], {"data": str(made)})
+    expected = model.encoder.state_dict()
+    before = {name: value.clone() for name, value in expected.items()}
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.zero_()
+    checkpoint_utils.load_pretrained_component_from_model(model.encoder, str(made / "model.pt"))
+    assert all(torch.equal(model.encoder.state_dict()[name], value) for name, value in before.items())
+    with pytest.raises(ValueError, match="FairseqEncoder"):
+        checkpoint_utils.load_pretrained_component_from_model(torch.nn.Linear(1, 1), str(made / "model.pt"))
+
+
+@pytest.fixture
+def wide(made, monkeypatch):
+    """The same model, with every tensor counted as large."""
+    from fairseq.checkpoint_utils import building
+
+    monkeypatch.setattr(building, "_LARGE", 1)
+    return building
+
+
+def test_weights_that_are_loaded_are_not_drawn(made, wide):
+    weights = torch.load(made / "model.pt", weights_only=False)["model"]
+    before = torch.get_rng_state()
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(made / "model.pt")], {"data": str(made)})
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    with wide.drawing_weights():
+        checkpoint_utils.load_model_ensemble([str(made / "model.pt")], {"data": str(made)})
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_weights_that_a_model_keeps_while_loading_are_drawn(made, wide, monkeypatch):
+    """Models put what a file lacks, a new head say, into its state before it is loaded."""
+    state = torch.load(made / "model.pt", weights_only=False)
+    name = "encoder.layers.0.fc1.weight"
+    del state["model"][name]
+    state["cfg"]["task"]["data"] = str(made)
+    path = made.parent / "headless.pt"
+    torch.save(state, path)
+    real = TransformerModel.upgrade_state_dict
+
+    def completed(self, weights):
+        real(self, weights)
+        weights.setdefault(name, dict(self.named_parameters())[name].data)
+
+    monkeypatch.setattr(TransformerModel, "upgrade_state_dict", completed)
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(path)])
+    weight = dict(model.named_parameters())[name]
+    assert torch.isfinite(weight).all() and weight.std() > 0.01
+
+
+def test_the_file_may_change_once_a_model_is_loaded(made, tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes((made / "model.pt").read_bytes())
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(path)], {"data": str(made)})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with open(path, "r+b") as file:
+        file.write(b"\0" * path.stat().st_size)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
