@@ -16,7 +16,7 @@ __all__ = ["naming_source", "run_command", "setup_logging"]
 OURS = (AttributeError, IndexError, NameError, TypeError, UnboundLocalError, ZeroDivisionError)
 
 
-class _LogHandler(logging.StreamHandler[Any]):
+class _LogHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no brackets in Python 3.10
     """Writes to a stream that may go away (``| head``, a full disk), which ends the tool as a failing print does.
 
     ``goes_on``: a run that is worth more than its log loses the log instead.
