@@ -9,11 +9,16 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.multiprocessing
 
 __all__ = ["run_processes"]
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:
+    _StreamHandler = logging.StreamHandler  # generic since Python 3.11
 
 # Seconds that a worker has to leave after it was asked to, before it is killed.
 GRACE = 10.0
@@ -59,7 +64,7 @@ def _log_settings() -> tuple[int, list[tuple[str, str | None]]]:
     return root.level, formats
 
 
-class _WorkerLog(logging.StreamHandler[Any]):
+class _WorkerLog(_StreamHandler):
     """Writes lines as long as somebody takes them; training goes on without (``| head``, a full disk)."""
 
     def handleError(self, record: logging.LogRecord) -> None:
