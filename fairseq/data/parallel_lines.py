@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -120,12 +121,13 @@ def _run_processes(function: Callable[..., Any], parts: Sequence[tuple[Any, ...]
     workers: list[tuple[Any, Connection]] = []
     results: dict[int, Any] = {}
     try:
-        for number, part in enumerate(parts):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(function, part, done, number, sender), daemon=True)
-            process.start()
-            sender.close()
-            workers.append((process, receiver))
+        with _interrupts_later():
+            for number, part in enumerate(parts):
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(function, part, done, number, sender), daemon=True)
+                process.start()
+                sender.close()
+                workers.append((process, receiver))
         while len(results) < len(workers):
             waiting = {connection: i for i, (_, connection) in enumerate(workers) if i not in results}
             for connection in wait(list(waiting), timeout=REFRESH_SECONDS):
@@ -139,6 +141,23 @@ def _run_processes(function: Callable[..., Any], parts: Sequence[tuple[Any, ...]
             if len(results) < len(workers):
                 process.terminate()
             process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C counts at the end of the block: Python drops an exception that is raised while it forks."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        # ``None`` is a handler that was not set by Python; it cannot be put back.
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+    if waiting:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _receive(connection: Connection, process: Any) -> Any:

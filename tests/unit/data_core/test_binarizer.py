@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import signal
 
 import pytest
 import torch
@@ -192,3 +193,18 @@ def test_progress_is_a_bar_lines_or_nothing(caplog, capsys, monkeypatch):
             assert "counting: 100 %, 20 sentences" in caplog.messages[-1]
         assert ("sentences/s" in capsys.readouterr().err) == (style == "bar")
         caplog.clear()
+
+
+def test_ctrl_c_while_processes_are_started_is_not_lost():
+    reached = []
+
+    def starting():
+        with parallel_lines._interrupts_later():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("end")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        starting()
+    assert reached == ["end"]
+    assert signal.getsignal(signal.SIGINT) is before
