@@ -1,5 +1,6 @@
 """BERTScore (Zhang et al. 2020), computed by the package of its authors."""
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, List
 
@@ -25,16 +26,19 @@ class BertScoreScorer(BaseScorer):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
+        # Now, not after hours of generation; importing it takes seconds and is left for later.
+        if importlib.util.find_spec("bert_score") is None:
+            raise ImportError(
+                "--scoring bert_score needs a package: pip install bert-score, or pip install 'fairseq[scoring]'"
+            )
         self.cfg = cfg
         self.scores: List[float] = []
 
     def score(self, order: int = 4) -> float:
-        try:
-            import bert_score
-        except ImportError:
-            raise ImportError("--scoring bert_score needs a package: pip install bert-score") from None
         if not self.pred:
             return 0.0
+        import bert_score
+
         f1 = bert_score.score(self.pred, self.ref, lang=self.cfg.bert_score_lang)[2]
         self.scores = f1.tolist()
         return float(np.mean(self.scores))

@@ -25,7 +25,9 @@ class MeteorScorer(BaseScorer):
         try:
             import nltk
         except ImportError:
-            raise ImportError("--scoring meteor needs NLTK: pip install nltk") from None
+            raise ImportError(
+                "--scoring meteor needs NLTK: pip install nltk, or pip install 'fairseq[scoring]'"
+            ) from None
         self.nltk = nltk
         self.scores: List[float] = []
 

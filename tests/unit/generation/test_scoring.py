@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import random
+import sys
 from collections import Counter
 
 import pytest
@@ -86,3 +88,14 @@ def test_measures_over_text_use_sacrebleu(name: str, start: str) -> None:
     scorer.add_string("the cat sat on the mat .", "the cat sat on the mat .")
     assert scorer.result_string().startswith(start)
     assert scorer.score() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("name", "package"), [("meteor", "nltk"), ("bert_score", "bert_score")])
+def test_a_missing_package_is_named_before_anything_is_generated(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda wanted, *a: None if wanted == package else find(wanted, *a))
+    with pytest.raises(ImportError, match=r"fairseq\[scoring\]"):
+        build_scorer(name, None)
