@@ -1,5 +1,5 @@
-"""A learned codebook whose entries are chosen with Gumbel noise (Baevski et al. 2020,
-https://arxiv.org/abs/1910.05453, https://arxiv.org/abs/2006.11477).
+"""Entries of a learned codebook, chosen by noisy scores: wav2vec papers of 2019 (arXiv 1910.05453, sec. 3) and 2020
+(arXiv 2006.11477, sec. 2).
 
 Shapes in this file:  B = batch, T = time, G = groups, V = entries per group, D = width of an entry
 """
@@ -67,7 +67,7 @@ class GumbelVectorQuantizer(nn.Module):
         self.input_dim, self.num_vars = dim, num_vars
         self.time_first, self.hard = time_first, hard
         if vq_dim % groups != 0:
-            raise AssertionError(f"dim {vq_dim} must be divisible by groups {groups} for concatenation")
+            raise AssertionError(f"vq_dim {vq_dim} is no multiple of the {groups} groups")
         owners = 1 if combine_groups else groups
         self.vars = nn.Parameter(torch.empty(1, owners * num_vars, vq_dim // groups))
         if std > 0:
@@ -116,7 +116,7 @@ class GumbelVectorQuantizer(nn.Module):
         """Vectors drawn from :meth:`codebook`, ``(b, n, G * D)``."""
         rows = self.get_codebook_indices().view(-1, self.groups)
         if n >= rows.size(0):
-            raise AssertionError(f"sample size {n} is greater than size of codebook {rows.size(0)}")
+            raise AssertionError(f"cannot draw {n} of the {rows.size(0)} rows: fewer are needed")
         drawn = rows[torch.randint(0, rows.size(0), (b * n,), device=rows.device)]
         return self.vars.squeeze(0).index_select(0, drawn.flatten()).view(b, n, -1)
 

@@ -46,7 +46,7 @@ class KmeansVectorQuantizer(nn.Module):
     ) -> None:
         super().__init__()
         if vq_dim % groups != 0:
-            raise AssertionError(f"dim {vq_dim} must be divisible by groups {groups} for concatenation")
+            raise AssertionError(f"vq_dim {vq_dim} is no multiple of the {groups} groups")
         self.groups, self.combine_groups = groups, combine_groups
         self.input_dim, self.num_vars, self.vq_dim = dim, num_vars, vq_dim
         self.time_first, self.gamma = time_first, gamma

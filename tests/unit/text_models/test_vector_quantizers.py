@@ -68,7 +68,7 @@ def test_samples_come_from_the_codebook() -> None:
     module = gumbel()
     samples = module.sample_from_codebook(2, 3).view(6, 1, 6)
     assert bool((samples == module.codebook()).all(-1).any(-1).all())
-    with pytest.raises(AssertionError, match="size of codebook"):
+    with pytest.raises(AssertionError, match="cannot draw 16 of the 16 rows"):
         module.sample_from_codebook(1, 16)
 
 
@@ -93,7 +93,7 @@ def test_kmeans_takes_the_nearest_entry_and_lets_gradients_through(combine: bool
 
 
 def test_sizes_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(AssertionError, match="divisible by groups"):
+    with pytest.raises(AssertionError, match="no multiple of the"):
         GumbelVectorQuantizer(8, 4, (2, 0.5, 0.9), 4, False, 6, True)
-    with pytest.raises(AssertionError, match="divisible by groups"):
+    with pytest.raises(AssertionError, match="no multiple of the"):
         KmeansVectorQuantizer(8, 4, 3, False, 8, True)
