@@ -67,6 +67,7 @@ def run_cell(python: str, out: Path, words: Sequence[str]) -> int:
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "commit": commit(),
         "tests": [word for word in words if not word.startswith("-")] or ["tests"],
+        "complete": code in (0, 1),
     }
     (out / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return code
@@ -131,7 +132,10 @@ def page(found: list[dict[str, Any]], notes: dict[str, str]) -> str:
     for cell in found:
         row = [str(cell[key]) for key in ("python", "torch", "numpy", "omegaconf", "hydra-core", "sacrebleu")]
         row += ["yes" if cell["compiled"] else "no", *(str(cell["counts"][k]) for k in ("passed", "skipped", "failed"))]
-        row += [" ".join(f"`{name}`" for name in cell["tests"]), cell["date"], f"`{cell['commit']}`"]
+        which = " ".join(f"`{name}`" for name in cell["tests"]) + (
+            "" if cell.get("complete", True) else ", stopped before the end"
+        )
+        row += [which, cell["date"], f"`{cell['commit']}`"]
         lines.append("| " + " | ".join(row) + " |")
     ran = {".".join(cell["python"].split(".")[:2]) for cell in found}
     missing = [python for python in PYTHONS if python not in ran]

@@ -26,6 +26,7 @@ def load(path: str) -> ModuleType:
 def write_cell(folder: Path, python: str, cases: str) -> None:
     about = {"python": python, "torch": "2.6.0", "numpy": "2.1", "omegaconf": "2.3.0", "hydra-core": "1.3.2"}
     about |= {"sacrebleu": "2.5", "compiled": True, "date": "2026-01-01", "commit": "abc", "tests": ["tests"]}
+    about |= {"complete": python != "3.9.2"}
     (folder / f"{python}.json").write_text(json.dumps(about), encoding="utf-8")
     (folder / f"{python}.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>", encoding="utf-8")
 
@@ -40,6 +41,7 @@ def test_the_table_has_a_row_for_each_cell_and_explains_failures(tmp_path: Path)
     rows = [line for line in text.splitlines() if line.startswith("| 3.")]
     assert [row.split(" | ")[0] for row in rows] == ["| 3.9.2", "| 3.12.1"]
     assert " | 1 | 1 | 1 | `tests` | " in rows[1]
+    assert " | 1 | 1 | 0 | `tests`, stopped before the end | " in rows[0]
     assert "- `a::three`: it cannot count (3.12.1/2.6.0: `boom`)" in text
     assert "Not run: Python 3.10, 3.11, 3.13, 3.14" in text
 
