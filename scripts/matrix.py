@@ -6,7 +6,8 @@
     python scripts/matrix.py table FOLDER                             # write docs/matrix.md
 
 ``nox -s matrix`` calls ``run`` in an environment of its own for each cell. A cell is one JUnit XML file and one JSON
-file with the versions it ran on. Why a test fails in a cell is written by hand in ``docs/matrix_notes.json``.
+file with the versions it ran on. Why a test fails in a cell, or a Python was not run, is written by hand in
+``docs/matrix_notes.json``: part of the test's name, or ``Python 3.14``, and a sentence.
 """
 
 from __future__ import annotations
@@ -140,8 +141,8 @@ def page(found: list[dict[str, Any]], notes: dict[str, str]) -> str:
     ran = {".".join(cell["python"].split(".")[:2]) for cell in found}
     missing = [python for python in PYTHONS if python not in ran]
     lines += ["", "*Compiled* says whether the compiled modules were used or their NumPy versions."]
-    if missing:
-        lines += ["", f"Not run: Python {', '.join(missing)} (no such interpreter where this table was made)."]
+    for python in missing:
+        lines += ["", f"Not run: Python {python}. {notes.get(f'Python {python}', '')}".rstrip()]
     lines += ["", "## What failed", ""]
     failures: dict[str, list[str]] = {}
     for cell in found:
