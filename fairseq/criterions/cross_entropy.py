@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.criterions.batch_log import batch_log, log_loss_per_sample_and_token
-from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
+from fairseq.criterions.fused_loss import is_small, plain_logits, smoothed_cross_entropy
 from fairseq.criterions.projected_loss import loss_without_logits
 from fairseq.dataclass.configs import II, FairseqDataclass
 
@@ -54,7 +54,7 @@ class CrossEntropyCriterion(FairseqCriterion):
         """Return the loss twice: summed over tokens, or ``(batch * seq_len,)`` without ``reduce``."""
         target = model.get_targets(sample, net_output).reshape(-1)
         logits = plain_logits(model, net_output)
-        if logits is not None:
+        if logits is not None and not is_small(logits.numel()):
             loss, _ = smoothed_cross_entropy(
                 logits.reshape(-1, logits.size(-1)), target, ignore_index=self.padding_idx, reduce=reduce
             )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.criterions.batch_log import batch_log, log_losses, log_perplexity, total
-from fairseq.criterions.fused_loss import plain_logits, smoothed_cross_entropy
+from fairseq.criterions.fused_loss import is_small, plain_logits, smoothed_cross_entropy
 from fairseq.criterions.projected_loss import loss_without_logits
 from fairseq.dataclass.configs import II, FairseqDataclass
 
@@ -136,7 +136,7 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         logits = None
         if own is LabelSmoothedCrossEntropyCriterion.get_lprobs_and_target:
             logits = plain_logits(model, net_output)
-        if logits is None:
+        if logits is None or is_small(logits.numel()):
             return None
         logits = self._without_prefix(logits)
         target = self._without_prefix(model.get_targets(sample, net_output))

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fairseq.criterions.fused_loss import plain_logits, smoothing_weights
+from fairseq.criterions.fused_loss import is_small, plain_logits, smoothing_weights
 from fairseq.models.feature_forward import feature_forward
 
 __all__ = ["loss_without_logits"]
 
-# Elements of one piece of logits (64 MB in float32): large enough for full speed of the products, small beside a model.
-PIECE = 1 << 24
+# Elements of one piece of logits (16 MB in float32): large enough for full speed of the products, small beside a model.
+PIECE = 1 << 22
 SMALLEST_VOCABULARY = 512  # below it, the pieces save nothing
 
 
@@ -48,6 +48,7 @@ def loss_without_logits(
     weight = projection.weight
     supported = weight.dtype in (torch.float32, torch.bfloat16) and weight.size(0) >= SMALLEST_VOCABULARY
     # Under autocast, and in float16, gradients must be scaled before they are computed: the ordinary way does that.
+    supported = supported and not is_small(weight.size(0) * sample["target"].numel())
     if not supported or torch.is_autocast_enabled() or _torchscripted():
         return None
     if plain_logits(model, (weight, None)) is None:

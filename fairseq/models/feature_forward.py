@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["ends_with_output_layer", "feature_forward"]
+__all__ = ["ends_with_output_layer", "feature_forward", "is_plain_softmax", "plain_softmax"]
 
 MARK = "_ends_with_output_layer"
+SOFTMAX_MARK = "_is_plain_softmax"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -28,6 +29,17 @@ def ends_with_output_layer(function: Function, how: str = "") -> Function:
     """
     setattr(function, MARK, how)
     return function
+
+
+def plain_softmax(function: Function) -> Function:
+    """Mark a ``get_normalized_probs`` that does what the base class does, and is there for TorchScript only."""
+    setattr(function, SOFTMAX_MARK, True)
+    return function
+
+
+def is_plain_softmax(function: Any) -> bool:
+    """Whether a ``get_normalized_probs`` is marked so."""
+    return getattr(function, SOFTMAX_MARK, False) is True
 
 
 def _mark_of(owner: Any, name: str) -> str | None:

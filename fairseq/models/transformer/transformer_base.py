@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fairseq import utils
 from fairseq.models.fairseq_model import FairseqEncoderDecoderModel
-from fairseq.models.feature_forward import ends_with_output_layer
+from fairseq.models.feature_forward import ends_with_output_layer, plain_softmax
 from fairseq.models.transformer._parts import Embedding
 from fairseq.models.transformer.transformer_config import (
     DEFAULT_MAX_SOURCE_POSITIONS,
@@ -176,3 +176,4 @@ def _merge_dictionaries(task: Any, src_dict: Any, tgt_dict: Any) -> Any:
 
 
 ends_with_output_layer(TransformerModelBase.forward, "features_only")
+plain_softmax(TransformerModelBase.get_normalized_probs)
