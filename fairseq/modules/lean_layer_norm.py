@@ -12,10 +12,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LeanLayerNorm"]
+__all__ = ["LeanLayerNorm", "norm_backward"]
 
 # Undoing weight and bias multiplies rounding errors by up to this much.
 _WORST_RATIO = 16.0
+
+
+def norm_backward(
+    grad: Tensor, output: Tensor, weight: Tensor, bias: Tensor, rstd: Tensor
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Gradients of a norm's input, weight and bias, from its output and the input's inverse deviation ``rstd``."""
+    inverse = weight.reciprocal()
+    normalised = torch.addcmul(-bias * inverse, output, inverse)
+    # The kernel wants input, mean and deviation; for normalised input these are 0 and 1, and what that leaves out is
+    # the factor of the true deviation.
+    grad_x, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
+        grad.contiguous(),
+        normalised,
+        list(weight.shape),
+        torch.zeros_like(rstd),
+        torch.ones_like(rstd),
+        weight,
+        bias,
+        [True, True, True],
+    )
+    return grad_x.mul_(rstd), grad_weight, grad_bias
 
 
 class _NormFromOutput(torch.autograd.Function):
@@ -28,22 +49,7 @@ class _NormFromOutput(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, Tensor, None]:
-        output, weight, bias, rstd = ctx.saved_tensors
-        inverse = weight.reciprocal()
-        normalised = torch.addcmul(-bias * inverse, output, inverse)
-        # The kernel wants input, mean and deviation; for normalised input these are 0 and 1, and what that leaves out
-        # is the factor of the true deviation.
-        grad_x, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
-            grad.contiguous(),
-            normalised,
-            list(weight.shape),
-            torch.zeros_like(rstd),
-            torch.ones_like(rstd),
-            weight,
-            bias,
-            [True, True, True],
-        )
-        return grad_x.mul_(rstd), grad_weight, grad_bias, None
+        return (*norm_backward(grad, *ctx.saved_tensors), None)
 
 
 class LeanLayerNorm(nn.LayerNorm):
@@ -52,17 +58,17 @@ class LeanLayerNorm(nn.LayerNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the last dimensions of ``input``."""
         if not torch.jit.is_scripting():  # noqa: SIM102  what follows must stay hidden from the script compiler
-            if self.training and self._pays(input):
+            if self.training and input.requires_grad and self.pays(input):
                 output: Tensor = _NormFromOutput.apply(input, self.weight, self.bias, self.eps)
                 return output
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     @torch.jit.unused
-    def _pays(self, x: Tensor) -> bool:
+    def pays(self, x: Tensor) -> bool:
+        """Whether the way above is open and worth going."""
         if (
             x.device.type != "cpu"
             or x.dtype != torch.float32
-            or not x.requires_grad
             or not torch.is_grad_enabled()
             or torch.compiler.is_compiling()
             or torch.jit.is_tracing()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fairseq import utils
 from fairseq.modules.batch_first import act_on_rows, is_batch_first, turn
-from fairseq.modules.dropout_add import dropout, dropout_add
+from fairseq.modules.dropout_add import dropout, dropout_add, dropout_add_norm_
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_norm import LayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
@@ -44,6 +44,7 @@ class _ResidualBlocks(nn.Module):
         self_attn: Any
         fc1: Any
         fc2: Any
+        normalize_before: bool
 
     def build_fc1(self, input_dim: int, output_dim: int, q_noise: float, qn_block_size: int) -> Any:
         """The first linear map of the feed-forward block; a hook for subclasses."""
@@ -76,6 +77,34 @@ class _ResidualBlocks(nn.Module):
             if not own and type(self.dropout_module) is FairseqDropout:
                 return dropout_add(x, residual, _active_p(self.dropout_module))
         return self.residual_connection(self.dropout_module(x), residual)
+
+    @torch.jit.unused
+    def _connect_and_norm(self, x: Tensor, residual: Tensor, block: str, norm: str) -> Tensor:
+        """The same, and the norm that follows where norms come after blocks; ``x`` is the output of ``block``."""
+        after = getattr(self, norm)
+        if self.normalize_before:
+            return self._drop_and_connect(x, residual)
+        own = type(self).residual_connection is not _ResidualBlocks.residual_connection
+        if not own and type(self.dropout_module) is FairseqDropout and self._gives_away(block):
+            joined = dropout_add_norm_(x, residual, _active_p(self.dropout_module), after)
+            if joined is not None:
+                return joined
+        return after(self._drop_and_connect(x, residual))
+
+    @torch.jit.unused
+    def _gives_away(self, block: str) -> bool:
+        """Whether nobody but its caller has, or needs, the output of a block."""
+        last = module = getattr(self, block)
+        if block == "fc2" and getattr(self, "return_fc", False):
+            return False
+        if block == "self_attn" and (getattr(self, "c_attn", None) is not None or getattr(self, "attn_ln", None)):
+            return False  # what was done to the output since may want to see it again
+        if block != "fc2":
+            if type(module) is not MultiheadAttention:
+                return False
+            last = module.out_proj
+        # A linear map needs its own output least of all.
+        return type(last) is nn.Linear and not last._forward_hooks and not module._forward_hooks
 
     def _expand(self, x: Tensor) -> Tensor:
         """First linear map, activation and its dropout."""
@@ -193,18 +222,24 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
             attn_mask=attn_mask,
         )
         x = turn(x, turned)
-        x = self._drop_and_connect(x, residual)
-        if not self.normalize_before:
-            x = self.self_attn_layer_norm(x)
+        if torch.jit.is_scripting():
+            x = self._drop_and_connect(x, residual)
+            if not self.normalize_before:
+                x = self.self_attn_layer_norm(x)
+        else:
+            x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
 
         residual = x
         if self.normalize_before:
             x = self.final_layer_norm(x)
         x = self.fc2(self._expand(x))
         fc_result = x
-        x = self._drop_and_connect(x, residual)
-        if not self.normalize_before:
-            x = self.final_layer_norm(x)
+        if torch.jit.is_scripting():
+            x = self._drop_and_connect(x, residual)
+            if not self.normalize_before:
+                x = self.final_layer_norm(x)
+        else:
+            x = self._connect_and_norm(x, residual, "fc2", "final_layer_norm")
         x = turn(x, turned)
         if self.return_fc and not torch.jit.is_scripting():
             return x, turn(fc_result, turned)
@@ -339,9 +374,12 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             x = (x.unflatten(2, (self.nh, self.head_dim)) * self.c_attn.unsqueeze(1)).flatten(2)
         if self.attn_ln is not None:
             x = self.attn_ln(x)
-        x = self._drop_and_connect(x, residual)
-        if not self.normalize_before:
-            x = self.self_attn_layer_norm(x)
+        if torch.jit.is_scripting():
+            x = self._drop_and_connect(x, residual)
+            if not self.normalize_before:
+                x = self.self_attn_layer_norm(x)
+        else:
+            x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
 
         if self.encoder_attn is not None and encoder_out is not None:
             x, attn = self._attend_to_encoder(
@@ -410,9 +448,13 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
             need_weights=need_attn or (not self.training and self.need_attn),
             need_head_weights=need_head_weights,
         )  # fmt: skip
-        x = self._drop_and_connect(turn(x, turned), residual)
-        if not self.normalize_before:
-            x = self.encoder_attn_layer_norm(x)
+        x = turn(x, turned)
+        if torch.jit.is_scripting():
+            x = self._drop_and_connect(x, residual)
+            if not self.normalize_before:
+                x = self.encoder_attn_layer_norm(x)
+        else:
+            x = self._connect_and_norm(x, residual, "encoder_attn", "encoder_attn_layer_norm")
         return x, attn
 
     def _feed_forward(self, x: Tensor) -> Tensor:
@@ -425,9 +467,12 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
         x = self.fc2(x)
         if self.w_resid is not None:
             residual = self.w_resid * residual
-        x = self._drop_and_connect(x, residual)
-        if not self.normalize_before:
-            x = self.final_layer_norm(x)
+        if torch.jit.is_scripting():
+            x = self._drop_and_connect(x, residual)
+            if not self.normalize_before:
+                x = self.final_layer_norm(x)
+        else:
+            x = self._connect_and_norm(x, residual, "fc2", "final_layer_norm")
         return x
 
     def _self_attn_state(self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]]) -> List[Tensor]:

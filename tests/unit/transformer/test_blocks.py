@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from fairseq import modules
+from fairseq.modules import dropout_add as dropping
+from fairseq.modules import transformer_layer
 from fairseq.modules.base_layer import BaseLayer, _balanced_order
 from fairseq.modules.checkpoint_activations import (
     CheckpointFunction,
@@ -36,6 +39,43 @@ def test_dropout_keeps_the_expectation_and_gradients_follow_the_mask(batch_first
     assert abs(float(kept.float().mean()) - 0.7) < 0.01
     out.sum().backward()
     torch.testing.assert_close(x.grad, kept * (1 / 0.7), rtol=1e-4, atol=0)
+
+
+def test_joining_dropout_sum_and_norm_changes_no_number(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(dropout=0.4)
+    model.train()
+    tokens = torch.randint(4, 20, (3, 7))
+    joined = []
+
+    def run(together: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        def count(*args: Any) -> Any:
+            joined.append(dropping.dropout_add_norm_(*args) if together else None)
+            return joined[-1]
+
+        monkeypatch.setattr(transformer_layer, "dropout_add_norm_", count)
+        torch.manual_seed(1)
+        model.zero_grad()
+        out, _ = model(tokens, None, tokens)
+        out.square().mean().backward()
+        return out.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+
+    (out, grads), (plain_out, plain_grads) = run(True), run(False)
+    assert sum(one is not None for one in joined) == 2 * 2 + 2 * 3  # the norms of two layers on each side
+    assert torch.equal(out, plain_out)
+    assert len(grads) == len(plain_grads)
+    for grad, plain in zip(grads, plain_grads):
+        assert torch.equal(grad, plain)
+
+
+def test_outputs_that_somebody_looks_at_are_left_alone(build: Any) -> None:
+    model = build(dropout=0.4)
+    model.train()
+    seen = []
+    fc2 = model.encoder.layers[0].fc2
+    fc2.register_forward_hook(lambda module, inputs, output: seen.extend((output, output.clone())))
+    tokens = torch.randint(4, 20, (3, 7))
+    model(tokens, None, tokens)
+    assert torch.equal(seen[0], seen[1])
 
 
 def test_dropout_is_repeated_by_the_same_seed_and_has_its_limits() -> None:
