@@ -13,7 +13,7 @@ import time
 
 
 def main() -> None:
-    """Train, and report words, CPU seconds per update and the largest resident set."""
+    """Train, and report words, CPU seconds per update and the largest resident set in MB (10**6 bytes)."""
     warm = int(sys.argv[1])
     # The protocol has the real output to itself.
     channel, sys.stdout = sys.stdout, sys.stderr
@@ -42,7 +42,7 @@ def main() -> None:
     found = {
         "words": words[: len(seconds)],
         "cpu": seconds,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-6,
     }
     print(json.dumps(found), file=channel, flush=True)
 

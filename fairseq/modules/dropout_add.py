@@ -96,7 +96,8 @@ class _DropoutAdd(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, None]:  # type: ignore[override]
-        return _drop_again(ctx, *ctx.saved_tensors, grad), grad, None
+        (bits,) = ctx.saved_tensors
+        return _drop_again(ctx, bits, grad), grad, None
 
 
 class _Dropout(torch.autograd.Function):
@@ -109,7 +110,8 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:  # type: ignore[override]
-        return _drop_again(ctx, *ctx.saved_tensors, grad), None
+        (bits,) = ctx.saved_tensors
+        return _drop_again(ctx, bits, grad), None
 
 
 class _DropoutAddNorm(torch.autograd.Function):
@@ -129,7 +131,7 @@ class _DropoutAddNorm(torch.autograd.Function):
             normal, _, rstd[some] = torch.native_layer_norm(block, (width,), weight, bias, eps)
             block.copy_(normal)
         # A tensor of its own, not a view of the input, in the input's memory.
-        output = x.new_empty(0).set_(memory)
+        output = x.new_empty(0).set_(memory.untyped_storage(), memory.storage_offset(), memory.shape, memory.stride())
         packed = _BUFFERS.keep(np.packbits(keep.view(torch.uint8).numpy()))
         ctx.save_for_backward(packed, output, weight, bias, rstd.view(*x.shape[:-1], 1))
         ctx.shape, ctx.stride, ctx.scale = x.shape, x.stride(), scale
