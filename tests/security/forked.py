@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-SECONDS = 60
+SECONDS = 120
 
 
 @dataclass
@@ -36,8 +36,8 @@ def address_space() -> int:
         return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def forked(work: Callable[[], object], room: int = 1 << 30) -> Ending:
-    """Call ``work`` in a child that may take ``room`` bytes more than this process has, and ``SECONDS``."""
+def forked(work: Callable[[], object], room: int | None = 1 << 30) -> Ending:
+    """Call ``work`` in a child that may take ``room`` bytes more than this process has (``None``: any)."""
     read_end, write_end = os.pipe()
     with tempfile.TemporaryFile() as out:
         pid = os.fork()
@@ -47,8 +47,9 @@ def forked(work: Callable[[], object], room: int = 1 << 30) -> Ending:
                 os.dup2(out.fileno(), 1)
                 os.dup2(out.fileno(), 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-                limit = address_space() + room
-                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+                if room is not None:
+                    limit = address_space() + room
+                    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(SECONDS)
                 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

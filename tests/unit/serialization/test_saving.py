@@ -208,7 +208,7 @@ def test_a_later_background_save_makes_up_for_a_failed_one(tmp_path, caplog):
     assert read_checkpoint(tmp_path / "x.pt")["n"] == 2
 
 
-def save_for_ever(folder, asynchronous, start):
+def save_for_ever(folder, asynchronous, start, ready):
     logging.disable(logging.CRITICAL)
     trainer = Trainer(60_000, asynchronous)
     settings = {
@@ -222,6 +222,9 @@ def save_for_ever(folder, asynchronous, start):
     while True:
         update += 1
         save(cfg, trainer, update, update, update % 2 == 0, 1000.0 - update)
+        if update == start + 1:
+            checkpoint_utils.background.WRITER.wait()
+            os.write(ready, b"x")
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -229,18 +232,21 @@ def test_a_kill_at_any_moment_leaves_a_newest_checkpoint(asynchronous, tmp_path)
     save(options(tmp_path, no_epoch_checkpoints=True), Trainer(60_000), 1, 1, True)
     draw, last = random.Random(3), 1
     for _ in range(KILLS):
+        begun, ready = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                save_for_ever(tmp_path, asynchronous, last)
+                save_for_ever(tmp_path, asynchronous, last, ready)
             finally:
                 os._exit(1)
-        time.sleep(draw.uniform(0.005, 0.12))
+        os.close(ready)
+        assert os.read(begun, 1) == b"x"
+        os.close(begun)
+        time.sleep(draw.uniform(0, 0.1))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         found = {name: read_checkpoint(tmp_path / name) for name in names(tmp_path) if name.endswith(".pt")}
         assert all((state["model"]["w"] == state["n"]).all() for state in found.values())
         newest = found["checkpoint_last.pt"]["n"]
-        assert newest >= last
+        assert newest > last
         last = newest
-    assert last > 1
