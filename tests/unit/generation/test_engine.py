@@ -21,7 +21,7 @@ from fairseq.modules import MultiheadAttention
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from fairseq.sequence_generator.engine import ensemble as engine
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
-from fairseq.sequence_generator.int8 import Int8Linear, quantize_linear
+from fairseq.sequence_generator.int8 import Int8Linear, _rounded_up, quantize_linear
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.token_generation_constraints import pack_constraints
 
@@ -174,6 +174,18 @@ def test_eight_bit_weights_join_into_one_map_without_loss() -> None:
     joined = Int8Linear.side_by_side(apart)
     assert torch.equal(joined(x), torch.cat([layer(x) for layer in apart], dim=1))
     assert torch.allclose(joined(x), torch.cat([layer(x) for layer in layers], dim=1), atol=0.1)
+
+
+def test_rows_that_are_added_to_share_a_kernel_change_nothing() -> None:
+    torch.manual_seed(0)
+    layer = Int8Linear(nn.Linear(12, 8))
+    for count in (0, 1, 31, 33, 300):
+        # Values all above zero: added zeros would show if the range of the inputs did not hold zero anyway.
+        x = torch.rand(count, 12) + 1
+        direct = torch.ops.quantized.linear_dynamic(x, layer._packed, reduce_range=True) if count else x[:, :8]
+        assert torch.equal(layer(x), direct)
+    assert [_rounded_up(n) for n in (0, 1, 32, 33, 300, 1000)] == [0, 32, 32, 64, 320, 1024]
+    assert all(_rounded_up(n) <= max(n + 31, n * 9 / 8) for n in range(5000))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
