@@ -211,9 +211,10 @@ def _fill_group(config: TransformerConfig, group: str, given: Dict[str, Any]) ->
     known = {item.name for item in fields(kind)}
     values: Dict[str, Any] = {}
     nested = given.pop(group, None)
-    if nested is not None:
-        values.update((name, value) for name, value in _as_dict(nested).items() if name in known)
     for name in known:
         if name != "_name" and f"{group}_{name}" in given:
             values[name] = given.pop(f"{group}_{name}")
+    # Groups win: whoever writes them in YAML has flat names too, filled in by the architecture.
+    if nested is not None:
+        values.update((name, value) for name, value in _as_dict(nested).items() if name in known)
     setattr(config, group, kind(**values))

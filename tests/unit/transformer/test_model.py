@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from argparse import Namespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,6 +244,22 @@ def test_flat_and_nested_names_are_the_same_option() -> None:
     assert not hasattr(config, "encoder_nothing")
     with pytest.raises(AttributeError):
         config.nothing  # noqa: B018
+
+
+def test_groups_of_a_yaml_file_are_stronger_than_what_the_architecture_fills_in(dictionary: Any) -> None:
+    from omegaconf import OmegaConf
+
+    from fairseq.models import build_model
+
+    section = {
+        "_name": "transformer",
+        "encoder": {"embed_dim": 16, "layers": 1},
+        "decoder": {"embed_dim": 8, "layers": 2},
+    }
+    task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    model = build_model(OmegaConf.create(section), task)
+    assert model.encoder.embed_tokens.weight.size(1) == 16 and len(model.encoder.layers) == 1
+    assert model.decoder.embed_tokens.weight.size(1) == 8 and len(model.decoder.layers) == 2
 
 
 def test_the_model_keeps_the_flat_options(build: Any) -> None:
