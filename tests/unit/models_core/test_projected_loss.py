@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairseq.criterions import projected_loss
+from fairseq.criterions import fused_loss, projected_loss
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.criterions.projected_loss import loss_without_logits
@@ -22,6 +22,7 @@ PAD = 1
 @pytest.fixture(autouse=True)
 def several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projected_loss, "PIECE", 3 * 604)
+    monkeypatch.setattr(fused_loss, "SMALL", 0)
 
 
 def dictionary() -> Dictionary:
