@@ -171,6 +171,9 @@ class OnnxSession:
 
 @OLD_EXPORTERS_WARN
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:No names were found:UserWarning")
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.4."), reason="its tracing exporter writes no attention with a scale of its own"
+)
 def test_onnx_by_tracing_gives_the_same_numbers(parts: Parts, tmp_path: Any) -> None:
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package)
