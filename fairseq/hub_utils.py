@@ -188,7 +188,16 @@ class GeneratorHubInterface(nn.Module):
         return [self.decode(hypotheses[0]["tokens"]) for hypotheses in found]
 
     def score(self, sentences: str | list[str], replace_newline_with_eos: bool = False, **kwargs: Any) -> Any:
-        """Score sentences as they are, see ``SequenceScorer``; one hypothesis (text given) or a list of them."""
+        """Score sentences as they are, see ``SequenceScorer``; one hypothesis (text given) or a list of them.
+
+        Raises:
+            ValueError: the model has an encoder: a sentence alone is no pair of source and target.
+        """
+        if any(hasattr(model, "encoder") and hasattr(model, "decoder") for model in self.models):
+            raise ValueError(
+                "score() is for language models; this model turns a source into a target, and one sentence is not both: "
+                "score pairs with fairseq-generate --score-reference"
+            )
         if isinstance(sentences, str):
             return self.score([sentences], replace_newline_with_eos=replace_newline_with_eos, **kwargs)[0]
 

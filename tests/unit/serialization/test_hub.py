@@ -232,3 +232,9 @@ def test_the_file_may_change_once_a_model_is_loaded(made, tmp_path):
     with open(path, "r+b") as file:
         file.write(b"\0" * path.stat().st_size)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_translation_model_says_that_it_scores_pairs_only(made):
+    model = TransformerModel.from_pretrained(str(made))
+    with pytest.raises(ValueError, match="score-reference"):
+        model.score("a b")
