@@ -195,8 +195,8 @@ class GeneratorHubInterface(nn.Module):
         """
         if any(hasattr(model, "encoder") and hasattr(model, "decoder") for model in self.models):
             raise ValueError(
-                "score() is for language models; this model turns a source into a target, and one sentence is not both: "
-                "score pairs with fairseq-generate --score-reference"
+                "score() is for language models; this model translates, and a sentence alone is no pair. "
+                "Score pairs with fairseq-generate --score-reference"
             )
         if isinstance(sentences, str):
             return self.score([sentences], replace_newline_with_eos=replace_newline_with_eos, **kwargs)[0]
