@@ -149,6 +149,9 @@ class GeneratorHubInterface(nn.Module):
         super().__init__()
         from fairseq import utils
         from fairseq.data import encoders
+        from fairseq.utils.devices import leave_out_cudnn_attention
+
+        leave_out_cudnn_attention()  # the models may be moved to a GPU at any time
 
         self.models = nn.ModuleList(models)
         for model in self.models:

@@ -91,6 +91,10 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
         raise ValueError(f"--quantize {quantize}: expected int8")
     if quantize and (use_cuda or cfg.common.fp16 or cfg.common.bf16):
         raise ValueError("--quantize int8 runs on the CPU in float32; add --cpu and leave out --fp16 and --bf16")
+    if use_cuda:
+        from fairseq.utils.devices import leave_out_cudnn_attention
+
+        leave_out_cudnn_attention()
     for model in models:
         if model is None:
             continue

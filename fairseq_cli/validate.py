@@ -53,6 +53,9 @@ def main(cfg: Any, override_args: Any = None) -> None:
         raise ValueError("--path is required: the checkpoint of the model to validate")
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu
     if use_cuda:
+        from fairseq.utils.devices import leave_out_cudnn_attention
+
+        leave_out_cudnn_attention()
         torch.cuda.set_device(cfg.distributed_training.device_id)
 
     overrides = dict(vars(override_args)) if override_args is not None else {}

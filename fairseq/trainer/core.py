@@ -25,6 +25,7 @@ from fairseq.trainer.batches import BatchSource
 from fairseq.trainer.precision import choose_precision
 from fairseq.trainer.stats import StatsCollector
 from fairseq.trainer.step import TrainingStep, validation_step
+from fairseq.utils.devices import leave_out_cudnn_attention
 
 __all__ = ["Trainer"]
 
@@ -78,6 +79,7 @@ class Trainer:
         self.cuda_env: Any = None
         self.cuda_env_arr: Any = None
         if self.cuda:
+            leave_out_cudnn_attention()
             self._describe_gpus()
 
         self.batches = BatchSource(self)

@@ -5,12 +5,21 @@ TPUs are not supported by this release: the functions that would need one say so
 
 from __future__ import annotations
 
+import os
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-__all__ = ["CudaEnvironment", "get_tpu_device", "is_xla_tensor", "tpu_data_loader", "xla_device_to_cpu", "xm"]
+__all__ = [
+    "CudaEnvironment",
+    "get_tpu_device",
+    "is_xla_tensor",
+    "leave_out_cudnn_attention",
+    "tpu_data_loader",
+    "xla_device_to_cpu",
+    "xm",
+]
 
 # torch_xla's model module in upstream; code that asks `if xm is not None` takes its ordinary path here.
 xm = None
@@ -42,6 +51,17 @@ class CudaEnvironment:
                 f"total memory = {env.total_memory_in_GB:.3f} GB ; name = {env.name:40s}"
             )
         logger.info(banner)
+
+
+def leave_out_cudnn_attention() -> None:
+    """Have half-precision attention on CUDA run on the flash and memory-efficient kernels.
+
+    cuDNN's, which recent PyTorch prefers on new cards, plans anew for every shape it meets, for about a second forward
+    and backward; batches of text have a new shape nearly every time. ``FAIRSEQ_CUDNN_ATTENTION=1`` keeps it, for
+    inputs of one fixed length. The switch is PyTorch's and holds for the whole process.
+    """
+    if os.environ.get("FAIRSEQ_CUDNN_ATTENTION", "0") in ("", "0"):
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def is_xla_tensor(tensor: Any) -> bool:

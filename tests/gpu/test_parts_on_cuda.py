@@ -16,6 +16,7 @@ pytestmark = pytest.mark.gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "end_to_end"))
+PYTHONPATH = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 MODEL = (  # noqa: SIM905
     "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
     "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 --decoder-attention-heads 2"
@@ -74,7 +75,7 @@ def test_every_backend_gives_the_gradients_of_the_bare_model(backend: str, nccl:
     def gradients(wrap: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
         model: Any = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).cuda()
-        settings = DistributedTrainingConfig(ddp_backend=backend)
+        settings = DistributedTrainingConfig(ddp_backend=backend, tpu=False)
         used = wrap_model(settings, model, nccl, torch.device("cuda", 0)) if wrap else model
         used(torch.ones(3, 4, device="cuda")).square().sum().backward()
         if hasattr(used, "all_reduce_grads"):
@@ -109,7 +110,7 @@ def test_an_update_waits_for_the_gpu_at_most_once(pairs: str, tmp_path: Path, wo
 def test_a_compiled_model_gives_the_losses_of_the_plain_one(pairs: str, tmp_path: Path) -> None:
     def losses(**variables: str) -> list[float]:
         words = [pairs, *MODEL, *RUN, "--max-update", "4", "--no-save", "--disable-validation"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+        environment = {**os.environ, "PYTHONPATH": PYTHONPATH, **variables}
         command = [sys.executable, "-m", "fairseq_cli.train", *words]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -143,7 +144,7 @@ def test_a_run_on_the_gpu_resumes_where_it_was(pairs: str, tmp_path: Path, preci
         words = [pairs, *MODEL, *RUN, *precision, "--max-update", updates, "--save-dir", str(tmp_path)]
         command = [sys.executable, "-m", "fairseq_cli.train", *words]
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+            command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": PYTHONPATH}
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     state = read_checkpoint(tmp_path / "checkpoint_last.pt")
