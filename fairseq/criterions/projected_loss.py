@@ -21,6 +21,7 @@ __all__ = ["loss_without_logits"]
 
 # Elements of one piece of logits (16 MB in float32): large enough for full speed of the products, small beside a model.
 PIECE = 1 << 22
+PIECE_ON_GPU = 1 << 25  # 128 MB: a dozen launches a piece must be worth their while
 SMALLEST_VOCABULARY = 512  # below it, the pieces save nothing
 
 
@@ -86,7 +87,8 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         grads = _Gradients(features, weight, bias) if wanted else None
         loss = features.new_zeros((), dtype=torch.float32)
         nll = torch.zeros_like(loss)
-        rows = max(1, PIECE // weight.size(0))
+        piece_size = PIECE if features.device.type == "cpu" else PIECE_ON_GPU
+        rows = max(1, piece_size // weight.size(0))
         for start in range(0, features.size(0), rows):
             piece = slice(start, start + rows)
             piece_loss, piece_nll = _piece(
