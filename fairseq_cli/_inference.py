@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import math
 from argparse import Namespace
 from collections.abc import Callable, Iterable
@@ -16,10 +17,13 @@ __all__ = [
     "model_overrides",
     "positional_line",
     "prepare_models",
+    "replay_steps",
     "seed_everything",
     "symbols_to_strip",
     "to_base_2",
 ]
+
+logger = logging.getLogger("fairseq_cli.inference")
 
 
 def as_config(cfg: Any) -> Any:
@@ -109,6 +113,22 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
             from fairseq.sequence_generator.int8 import quantize_linear
 
             quantize_linear(model)
+
+
+def replay_steps(generator: Any, use_cuda: bool) -> None:
+    """Have a generator record its decoding steps on the GPU and play them again; says so where that cannot be.
+
+    Args:
+        generator: as a task built it; only those of ``SequenceGenerator`` can.
+    """
+    from fairseq.sequence_generator import SequenceGenerator
+
+    if not use_cuda:
+        logger.warning("--compile: decoding steps are recorded on a GPU only; here they run as they are")
+    elif isinstance(generator, SequenceGenerator):
+        generator.stepping = "replayed"
+    else:
+        logger.warning("--compile: a %s computes its own steps; they run as they are", type(generator).__name__)
 
 
 def move_to_device(sample: Any, cfg: Any, use_cuda: bool) -> Any:

@@ -16,12 +16,13 @@ __all__ = ["cli_main", "console_main", "get_symbols_to_strip_from_output", "main
 logger = logging.getLogger("fairseq_cli.generate")
 
 
-def main(cfg: Any, quantize: str | None = None) -> Any:
+def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> Any:
     """Generate for ``cfg.dataset.gen_subset`` with the models of ``cfg.common_eval.path``.
 
     Args:
         cfg: a config, or a namespace of flat options.
         quantize: see ``_inference.prepare_models``.
+        compiled: see ``_inference.replay_steps``.
 
     Returns:
         the scorer, which knows all references and outputs.
@@ -39,11 +40,11 @@ def main(cfg: Any, quantize: str | None = None) -> Any:
     if cfg.generation.replace_unk is not None and str(cfg.dataset.dataset_impl) != "raw":
         raise AssertionError("--replace-unk requires a raw text dataset (--dataset-impl=raw)")
     if cfg.common_eval.results_path is None:
-        return _main(cfg, sys.stdout, quantize)
+        return _main(cfg, sys.stdout, quantize, compiled)
     os.makedirs(cfg.common_eval.results_path, exist_ok=True)
     path = os.path.join(cfg.common_eval.results_path, f"generate-{cfg.dataset.gen_subset}.txt")
     with open(path, "w", buffering=1, encoding="utf-8") as out:
-        return _main(cfg, out, quantize)
+        return _main(cfg, out, quantize, compiled)
 
 
 def get_symbols_to_strip_from_output(generator: Any) -> Any:
@@ -53,12 +54,19 @@ def get_symbols_to_strip_from_output(generator: Any) -> Any:
     return symbols_to_strip(generator)
 
 
-def _main(cfg: Any, out: TextIO, quantize: str | None) -> Any:
+def _main(cfg: Any, out: TextIO, quantize: str | None, compiled: bool) -> Any:
     setup_logging(out)
     import torch
 
     from fairseq import scoring, tasks, utils
-    from fairseq_cli._inference import Text, load_models, model_overrides, prepare_models, seed_everything
+    from fairseq_cli._inference import (
+        Text,
+        load_models,
+        model_overrides,
+        prepare_models,
+        replay_steps,
+        seed_everything,
+    )
 
     utils.import_user_module(cfg.common)
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
@@ -84,6 +92,8 @@ def _main(cfg: Any, out: TextIO, quantize: str | None) -> Any:
     if cfg.generation.eos_token is not None:
         extra["eos"] = _known_symbol(task.target_dictionary, cfg.generation.eos_token)
     generator = call_build_generator(task, models, cfg.generation, extra)
+    if compiled:
+        replay_steps(generator, use_cuda)
     run = _Generation(cfg, out, task, models, generator, Text(task, cfg), scorer, use_cuda)
     run.all_batches(_batches(cfg, task, models))
     run.report()
@@ -347,13 +357,19 @@ def cli_main() -> None:
     from fairseq import options
 
     parser = options.get_generation_parser()
-    add_quantize(parser)
+    add_speed_options(parser)
     args = options.parse_args_and_arch(parser)
-    main(args, quantize=args.quantize)
+    main(args, quantize=args.quantize, compiled=args.compile)
 
 
-def add_quantize(parser: Any) -> None:
-    """Add ``--quantize``."""
+def add_speed_options(parser: Any) -> None:
+    """Add ``--quantize`` and ``--compile``."""
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="on a GPU, record the decoding steps of transformers (as CUDA graphs) and play them again: the first "
+        "batches are slower, the others faster",
+    )
     parser.add_argument(
         "--quantize", choices=["int8"], help="run linear layers with 8-bit weights: faster on a CPU, almost as good"
     )

@@ -93,12 +93,13 @@ def make_batches(
         yield Batch(batch["id"], inputs["src_tokens"], inputs["src_lengths"], batch.get("constraints"))
 
 
-def main(cfg: Any, quantize: str | None = None) -> None:
+def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> None:
     """Read, translate and print until the input ends.
 
     Args:
         cfg: a config, or a namespace of flat options.
         quantize: see ``_inference.prepare_models``.
+        compiled: see ``_inference.replay_steps``.
 
     Raises:
         AssertionError: options that contradict each other.
@@ -126,7 +127,7 @@ def main(cfg: Any, quantize: str | None = None) -> None:
             "--score-reference: what is read has no references; fairseq-generate scores those of a data set"
         )
     logger.info(cfg)
-    session = _Session(cfg, quantize)
+    session = _Session(cfg, quantize, compiled)
     if cfg.interactive.buffer_size > 1:
         logger.info("Sentence buffer size: %s", cfg.interactive.buffer_size)
     logger.info("NOTE: hypothesis and token scores are output in base 2")
@@ -140,7 +141,7 @@ def main(cfg: Any, quantize: str | None = None) -> None:
 class _Session:
     """Models that stay loaded, and the number of lines seen."""
 
-    def __init__(self, cfg: Any, quantize: str | None) -> None:
+    def __init__(self, cfg: Any, quantize: str | None, compiled: bool) -> None:
         import torch
 
         from fairseq import tasks, utils
@@ -149,6 +150,7 @@ class _Session:
             load_models,
             model_overrides,
             prepare_models,
+            replay_steps,
             seed_everything,
             symbols_to_strip,
         )
@@ -170,6 +172,8 @@ class _Session:
         if cfg.generation.eos_token is not None:
             extra["eos"] = _known_symbol(self.tgt_dict, cfg.generation.eos_token)
         self.generator = call_build_generator(self.task, self.models, cfg.generation, extra)
+        if compiled:
+            replay_steps(self.generator, self.use_cuda)
         self.text = Text(self.task, cfg)
         self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
         self.max_positions = utils.resolve_max_positions(
@@ -237,13 +241,13 @@ class _Session:
 def cli_main() -> None:
     """Parse the command line and translate."""
     from fairseq import options
-    from fairseq_cli.generate import add_quantize
+    from fairseq_cli.generate import add_speed_options
 
     setup_logging(sys.stdout)
     parser = options.get_interactive_generation_parser()
-    add_quantize(parser)
+    add_speed_options(parser)
     args = options.parse_args_and_arch(parser)
-    main(args, quantize=args.quantize)
+    main(args, quantize=args.quantize, compiled=args.compile)
 
 
 def console_main() -> None:

@@ -97,6 +97,7 @@ class BeamState:
         self.attention = AttentionHistory()
         self.reorder: Tensor | None = None
         self.kept: Tensor | None = None
+        self._places = torch.arange(bsz)
         self._row_of = torch.arange(bsz, device=device).mul_(beam).unsqueeze(1)
         self._candidate_order: Tensor | None = None
 
@@ -118,12 +119,17 @@ class BeamState:
 
     def prune(self, keep: np.ndarray) -> Tensor:
         """Remove all sentences but those at the positions ``keep``; returns them as a tensor."""
-        kept = torch.from_numpy(keep).to(self.tokens.device, non_blocking=True)
+        self._places = torch.from_numpy(keep)
+        kept = self.kept = self._places.to(self.tokens.device, non_blocking=True)
         self.sentences = self.sentences[keep]
-        self.batch_ids = self.batch_ids.index_select(0, kept.to(self.batch_ids.device))
+        self.batch_ids = self.pruned(self.batch_ids)
         self.ignore = self.ignore.index_select(0, kept)
-        self.kept = kept
         return kept
+
+    def pruned(self, tensor: Tensor) -> Tensor:
+        """What the last ``prune`` left of a tensor with one entry per sentence, wherever it is."""
+        # Fetching positions back from a GPU would wait for it.
+        return tensor.index_select(0, self._places.to(tensor.device, non_blocking=True))
 
     def choose(self, ends: Tensor | None) -> Tensor | None:
         """The candidates that live on, ``(n, B)``, best first; ``None`` for simply the first B.

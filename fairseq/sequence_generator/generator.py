@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from fairseq.sequence_generator.finalize import Collector, Hypothesis, append_hy
 from fairseq.sequence_generator.language_model import LanguageModelVote
 
 __all__ = ["SequenceGenerator"]
+
+logger = logging.getLogger(__name__)
 
 
 class SequenceGenerator(nn.Module):
@@ -46,6 +49,10 @@ class SequenceGenerator(nn.Module):
     Raises:
         AssertionError: ``temperature`` is not positive, or a word to suppress is not in the dictionary.
     """
+
+    # How steps of models are computed that leave it to us: "engine", from their weights; "replayed", the same in
+    # tensors of few shapes that stay where they are, which a GPU records and plays again; "modules", by their forward.
+    stepping: str = "engine"
 
     def __init__(
         self,
@@ -179,7 +186,7 @@ class SequenceGenerator(nn.Module):
         max_len = self._length_limit(source.size(1), src_lengths)
         self.search.init_constraints(constraints, self.beam_size)
         encoder_outs = self.model.forward_encoder(net_input)
-        engine = EngineSteps.make(self.model, encoder_outs, bsz, self.beam_size)
+        engine = self._engine(encoder_outs, bsz)
         if engine is None:
             encoder_outs = self._expand(encoder_outs, bsz, source.device)
         ids = sample.get("id")
@@ -198,6 +205,19 @@ class SequenceGenerator(nn.Module):
             return run.all_steps()
         finally:
             self.model.set_decoder_beam_size(1)
+            if engine is not None:
+                engine.close()
+
+    def _engine(self, encoder_outs: Any, bsz: int) -> EngineSteps | None:
+        """What steps all models from their weights, if they allow it."""
+        if self.stepping == "modules":
+            return None
+        replayed = self.stepping == "replayed"
+        engine = EngineSteps.make(self.model, encoder_outs, bsz, self.beam_size, replayed)
+        if engine is None and replayed:
+            logger.warning("steps of this model are its own; they are not recorded")
+            self.stepping = "engine"
+        return engine
 
     def _source(self, net_input: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The tensor whose first two sizes are batch and source length, and the lengths ``(bsz,)``."""
@@ -486,9 +506,9 @@ class _Run:
         """Remove finished sentences everywhere; returns the positions that stay."""
         kept = self.state.prune(keep)
         self.generator.search.prune_sentences(kept)
-        self.src_lengths = self.src_lengths.index_select(0, kept.to(self.src_lengths.device))
+        self.src_lengths = self.state.pruned(self.src_lengths)
         if self.prefix is not None:
-            self.prefix = self.prefix.index_select(0, kept.to(self.prefix.device))
+            self.prefix = self.state.pruned(self.prefix)
         return kept
 
 

@@ -132,6 +132,18 @@ def test_eight_bit_weights_translate_too(run: Callable[..., list[str]]) -> None:
     assert len([t for t in tags(run("generate", "--quantize", "int8")) if t[0] == "H"]) == 6
 
 
+def test_compiling_changes_nothing_where_there_is_no_gpu(
+    run: Callable[..., list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    for tool, stdin in (("generate", ""), ("interactive", "a b\nc\n")):
+        plain, compiled = run(tool, stdin=stdin), run(tool, "--compile", stdin=stdin)
+        assert [line for line in compiled if line[:2] in ("H-", "P-")] == [
+            line for line in plain if line[:2] in ("H-", "P-")
+        ]
+        assert "--compile: decoding steps are recorded on a GPU only" in caplog.text
+        caplog.clear()
+
+
 def test_bfloat16_translates_too(run: Callable[..., list[str]]) -> None:
     assert len([t for t in tags(run("generate", "--bf16")) if t[0] == "H"]) == 6
 

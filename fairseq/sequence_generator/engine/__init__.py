@@ -8,6 +8,7 @@ never follow their hypotheses around, and the source is projected once per sente
 ``linear``        linear maps, one or several in one product, in floats or 8-bit integers
 ``prefix_cache``  keys and values of the words so far, shared by the hypotheses of a sentence
 ``transformer``   the step
+``fixed``         the step with tensors that stay where they are, for a GPU to record and play again
 ``ensemble``      one or several models behind it
 
 It is used only where nothing that a plugin may override is overridden (``unchanged``); everything else runs through

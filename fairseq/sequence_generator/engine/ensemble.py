@@ -28,15 +28,17 @@ class EngineSteps:
         self.beam = beam
 
     @classmethod
-    def make(cls, ensemble: Any, encoder_outs: Any, bsz: int, beam: int) -> EngineSteps | None:
+    def make(cls, ensemble: Any, encoder_outs: Any, bsz: int, beam: int, fixed: bool = False) -> EngineSteps | None:
         """Begin a batch, or ``None`` where a model or the ensemble is none that the engine knows.
 
         Args:
             encoder_outs: from ``forward_encoder``, one row per sentence.
+            fixed: whether tensors stay where they are from step to step, so that a GPU can play steps again.
         """
         # Generators are also built for models that have nothing to do with transformers.
         if "fairseq.models.transformer.transformer_decoder" not in sys.modules:
             return None
+        from fairseq.sequence_generator.engine.fixed import FixedStep
         from fairseq.sequence_generator.engine.transformer import TransformerStep, is_known_transformer
 
         if not keeps(ensemble, EnsembleModel, _ENSEMBLE) or not is_unhooked(ensemble):
@@ -48,7 +50,13 @@ class EngineSteps:
         for model, out in zip(models, outs):
             if not is_known_transformer(model) or not _is_known_source(out, hasattr(model, "encoder"), bsz):
                 return None
-        return cls([TransformerStep(model, out, bsz, beam) for model, out in zip(models, outs)], beam)
+        kind: Any = FixedStep if fixed else TransformerStep
+        return cls([kind(model, out, bsz, beam) for model, out in zip(models, outs)], beam)
+
+    def close(self) -> None:
+        """The batch is done."""
+        for step in self.steps:
+            step.close()
 
     def follow(self, rows: Tensor, kept: Tensor | None) -> None:
         """Continue the hypotheses ``rows`` of the last step; ``kept``: the positions of sentences that stay."""
@@ -63,7 +71,7 @@ class EngineSteps:
             logits, seen = step.logits(tokens)
             if temperature != 1.0:
                 logits = logits.div_(temperature)
-            votes.append(torch.log_softmax(logits.float(), dim=-1))
+            votes.append(torch.log_softmax(logits, dim=-1, dtype=torch.float32))
             if seen is not None:
                 attention = seen if attention is None else attention + seen
         lprobs = votes[0]

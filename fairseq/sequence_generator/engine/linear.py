@@ -36,10 +36,10 @@ def linear_map(modules: Sequence[nn.Module], copies: bool) -> LinearMap:
     plain: Any = modules
     if not copies or not all(type(module) is nn.Linear for module in modules):
         return plain[0] if len(plain) == 1 else _apart(plain)
-    weight = torch.cat([module.weight.detach() for module in plain])
+    weight = _joined([module.weight.detach() for module in plain])
     bias: Tensor | None = None
     if any(module.bias is not None for module in plain):
-        bias = torch.cat([_bias_or_zeros(module) for module in plain])
+        bias = _joined([_bias_or_zeros(module) for module in plain])
     if weight.device.type != "cpu" or weight.dtype is not torch.float32:
         return lambda x: F.linear(x, weight, bias)
     # The matrix library copies a weight into its own layout for each product, faster from rows of inputs.
@@ -51,6 +51,10 @@ def linear_map(modules: Sequence[nn.Module], copies: bool) -> LinearMap:
 
 def _apart(modules: Sequence[nn.Module]) -> LinearMap:
     return lambda x: torch.cat([module(x) for module in modules], dim=1)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _bias_or_zeros(module: nn.Linear) -> Tensor:

@@ -6,8 +6,10 @@ embedding, H = heads, D = C / H, V = vocabulary.  Keys and values lie side by si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,7 +29,7 @@ from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
 from fairseq.sequence_generator.engine.unchanged import is_unhooked, keeps
 
-__all__ = ["TransformerStep", "is_known_transformer"]
+__all__ = ["TransformerStep", "Weights", "is_known_transformer", "through_layers", "weights_of"]
 
 # What the engine computes in the place of these classes; who changes one of them is asked instead.
 _DECODER = [
@@ -157,20 +159,26 @@ class _Layer:
 
 
 @dataclass
-class _Weights:
-    """A decoder as functions of rows."""
+class Weights:
+    """A decoder as functions of rows.
+
+    Attributes:
+        spaces: what was made for these weights and waits for the next batch; empty where weights are read each time.
+    """
 
     layers: list[_Layer]
     norm: LinearMap | None
     narrow: LinearMap | None
     project: LinearMap
+    lasting: bool
+    spaces: list[Any] = field(default_factory=list)
 
 
 # Decoder -> what its parameters looked like, and the weights made of them.
-_KNOWN: WeakKeyDictionary[nn.Module, tuple[Any, _Weights]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, tuple[Any, Weights]] = WeakKeyDictionary()
 
 
-def _weights(model: Any) -> _Weights:
+def weights_of(model: Any) -> Weights:
     """The decoder's weights; kept for the next batch where training can no longer change them."""
     decoder = model.decoder
     done = bool(getattr(model, "_is_generation_fast", False))
@@ -178,11 +186,12 @@ def _weights(model: Any) -> _Weights:
     if looks is not None and decoder in _KNOWN and _KNOWN[decoder][0] == looks:
         return _KNOWN[decoder][1]
     copies = looks is not None
-    weights = _Weights(
+    weights = Weights(
         layers=[_Layer.of(layer, copies) for layer in decoder.layers],
         norm=_norm(decoder.layer_norm) if decoder.layer_norm is not None else None,
         narrow=linear_map([decoder.project_out_dim], copies) if decoder.project_out_dim is not None else None,
         project=linear_map([decoder.output_projection], copies),
+        lasting=copies,
     )
     if copies:
         _KNOWN[decoder] = (looks, weights)
@@ -206,7 +215,7 @@ class TransformerStep:
 
     def __init__(self, model: Any, encoder_out: Any, bsz: int, beam: int) -> None:
         self.decoder = model.decoder
-        self.weights = _weights(model)
+        self.weights = weights_of(model)
         self.beam = beam
         self.bsz = bsz
         like = next(self.decoder.parameters())
@@ -228,6 +237,9 @@ class TransformerStep:
         if len(padding) > 0 and bool(padding[0].any()):
             mask = torch.zeros(padding[0].shape, dtype=states.dtype, device=states.device)
             self.source_mask = mask.masked_fill_(padding[0], float("-inf")).view(self.bsz, 1, 1, -1)
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     def follow(self, rows: Tensor, kept: Tensor | None) -> None:
         """Continue the hypotheses ``rows`` of the last step; ``kept``: the positions of sentences that stay."""
@@ -254,38 +266,72 @@ class TransformerStep:
         x = self.decoder._embed(tokens, {})[0].squeeze(1)
         first, end = self.cache.open(count)
         mask = self.cache.mask[:, :, :count]
-        attention: Tensor | None = None
-        last = len(self.weights.layers) - 1
-        for i, layer in enumerate(self.weights.layers):
-            x = self._attend_to_prefix(layer, i, x, first, end, mask)
-            if self.source:
-                x, attention = self._attend_to_source(layer, i, x, i == last)
-            x = _feed_forward(layer, x)
-        if self.weights.norm is not None:
-            x = self.weights.norm(x)
-        if self.weights.narrow is not None:
-            x = self.weights.narrow(x)
-        return self.weights.project(x), attention
 
-    def _attend_to_prefix(self, layer: _Layer, i: int, x: Tensor, first: int, end: int, mask: Tensor) -> Tensor:
-        width = x.size(1)
-        y = layer.qkv(layer.self_norm(x) if layer.norm_first else x).view(self.bsz, -1, 3 * width)
-        keys = self.cache.write(i, first, end, y[:, :, width:])
-        attended = _attend(y[:, :, :width], keys, layer.self_heads, mask, layer.self_scale)
-        x = layer.self_out(attended).add_(x)
-        return x if layer.norm_first else layer.self_norm(x)
+        def write(layer: int, values: Tensor) -> Tensor:
+            return self.cache.write(layer, first, end, values)
 
-    def _attend_to_source(self, layer: _Layer, i: int, x: Tensor, visibly: bool) -> tuple[Tensor, Tensor | None]:
-        assert layer.source_q is not None and layer.source_out is not None and layer.source_norm is not None
-        y = layer.source_q(layer.source_norm(x) if layer.norm_first else x).view(self.bsz, -1, x.size(1))
-        attention: Tensor | None = None
-        heads, scale, source = layer.source_heads, layer.source_scale, self.source[i]
-        if visibly:
-            attended, attention = _attend_visibly(y, source, heads, self.source_mask, scale)
-        else:
-            attended = _attend(y, source, heads, self.source_mask, scale)
-        x = layer.source_out(attended).add_(x)
-        return (x if layer.norm_first else layer.source_norm(x)), attention
+        return through_layers(self.weights, x, write, mask, self.source, self.source_mask)
+
+
+# Keys and values (n, B, 2 C) of a layer's number -> those of all words so far, (slots, n, 2 C).
+Write = Callable[[int, Tensor], Tensor]
+
+
+def through_layers(
+    weights: Weights, x: Tensor, write: Write, mask: Tensor, source: list[Tensor], source_mask: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Embedded words ``(N, C)`` -> logits ``(N, V)`` and the last layer's attention to the source ``(N, S)``."""
+    attention: Tensor | None = None
+    last = len(weights.layers) - 1
+    for i, layer in enumerate(weights.layers):
+        x = _attend_to_prefix(layer, x, partial(write, i), mask)
+        if source:
+            x, attention = _attend_to_source(layer, x, source[i], source_mask, i == last)
+        x = _feed_forward(layer, x)
+    if weights.norm is not None:
+        x = weights.norm(x)
+    if weights.narrow is not None:
+        x = weights.narrow(x)
+    return weights.project(x), attention
+
+
+def _attend_to_prefix(layer: _Layer, x: Tensor, write: Callable[[Tensor], Tensor], mask: Tensor) -> Tensor:
+    width = x.size(1)
+    y = layer.qkv(layer.self_norm(x) if layer.norm_first else x).view(mask.size(0), -1, 3 * width)
+    _contain(y, width)
+    attended = _attend(y[:, :, :width], write(y[:, :, width:]), layer.self_heads, mask, layer.self_scale)
+    x = layer.self_out(attended).add_(x)
+    return x if layer.norm_first else layer.self_norm(x)
+
+
+def _contain(y: Tensor, width: int) -> None:
+    """Keep a hypothesis that overflowed from its siblings: they read its keys with weight 0, and 0 x infinity is not 0.
+
+    Args:
+        y: queries, keys and values side by side, ``(n, B, 3 C)``; edited.
+        width: C.
+    """
+    if y.device.type != "cpu":
+        # Looking would wait for the device. What overflowed earlier stays what it is in the words' own states.
+        y[:, :, width:].nan_to_num_(0.0, 0.0, 0.0)
+    elif not math.isfinite(float(y.sum())):
+        lost = ~y.isfinite().all(dim=2, keepdim=True)
+        y.masked_fill_(lost, 0.0)
+        y[:, :, :width].masked_fill_(lost, math.nan)
+
+
+def _attend_to_source(
+    layer: _Layer, x: Tensor, source: Tensor, mask: Tensor | None, visibly: bool
+) -> tuple[Tensor, Tensor | None]:
+    assert layer.source_q is not None and layer.source_out is not None and layer.source_norm is not None
+    y = layer.source_q(layer.source_norm(x) if layer.norm_first else x).view(source.size(1), -1, x.size(1))
+    attention: Tensor | None = None
+    if visibly:
+        attended, attention = _attend_visibly(y, source, layer.source_heads, mask, layer.source_scale)
+    else:
+        attended = _attend(y, source, layer.source_heads, mask, layer.source_scale)
+    x = layer.source_out(attended).add_(x)
+    return (x if layer.norm_first else layer.source_norm(x)), attention
 
 
 def _feed_forward(layer: _Layer, x: Tensor) -> Tensor:
