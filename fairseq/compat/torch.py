@@ -18,6 +18,7 @@ __all__ = [
     "is_sharded",
     "local_part",
     "own_rows",
+    "scale_on_device",
     "shard_of",
     "whole",
 ]
@@ -38,12 +39,14 @@ def fused_adamw(
     beta2: float,
     eps: float,
     weight_decay: float,
+    found_inf: Tensor | None = None,
 ) -> bool:
     """One AdamW update in a single kernel.
 
     Args:
         params, grads, exp_avgs, exp_avg_sqs: same length, dtype (float32 or float64) and device.
         step: number of this update, from 1.
+        found_inf: 0-dim float32 tensor on the same device; the kernel does nothing where it is 1.
 
     Returns:
         ``False``, and nothing done, where the kernel does not apply (device, layout, torch release).
@@ -70,7 +73,7 @@ def fused_adamw(
             amsgrad=False,
             maximize=False,
             grad_scale=None,
-            found_inf=None,
+            found_inf=found_inf,
         )
     except NotImplementedError:
         # Builds of torch without the kernel for this device say so before they touch anything.
@@ -81,6 +84,12 @@ def fused_adamw(
 def grad_scaler(device: str, **settings: Any) -> Any:
     """``torch.amp.GradScaler`` for a device type (``"cuda"``, ``"cpu"``)."""
     return torch.amp.GradScaler(device, **settings)
+
+
+def scale_on_device(scaler: Any) -> Any:
+    """The scale of a ``GradScaler`` as a tensor on its device, where the release keeps it so; ``get_scale`` waits."""
+    scale = getattr(scaler, "_scale", None)
+    return scaler.get_scale() if scale is None else scale.detach().clone()
 
 
 def buffer_settings(broadcasts: bool) -> dict[str, bool]:

@@ -154,7 +154,7 @@ def all_reduce_dict(data: Mapping[str, Any], device: Any, group: Any) -> dict[st
     flat_numbers = [torch.as_tensor(value, dtype=torch.float64).detach().reshape(-1) for value in numbers]
     from_host = iter(())
     if flat_numbers:
-        joined = torch.cat(flat_numbers).to(device)
+        joined = torch.cat(flat_numbers).to(device, non_blocking=True)
         from_host = iter(joined.split([part.numel() for part in flat_numbers]))
     parts = []
     for value in data.values():

@@ -87,6 +87,9 @@ class Adam(Float32StateOptimizer):
     """
 
     use_fused = True
+    # As torch's own: ``step`` changes nothing where ``found_inf``, a 0-dim float32 tensor on the device, is 1.
+    takes_found_inf = True
+    found_inf: Optional[Tensor] = None
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class Adam(Float32StateOptimizer):
         work = Working(batch)
         largest = work.state("max_exp_avg_sq") if group.get("amsgrad") else None
         moments = (work.state("exp_avg"), work.state("exp_avg_sq"), largest)
-        adam_update(work.params, work.grads, moments, group, steps_per_count(batch), self.use_fused)
+        adam_update(work.params, work.grads, moments, group, steps_per_count(batch), self.use_fused, self.found_inf)
         work.write_back()
 
 
@@ -128,6 +131,7 @@ def adam_update(
     group: dict[str, Any],
     t: int,
     use_fused: bool = True,
+    found_inf: Optional[Tensor] = None,
 ) -> None:
     """One update of tensors of one device and one dtype (float32 or wider), in place.
 
@@ -136,6 +140,8 @@ def adam_update(
         group: ``lr``, ``betas``, ``eps``, ``weight_decay``; optionally ``bias_correction`` (default true) and
             ``eps_inside_sqrt`` (default false).
         t: number of this update, from 1.
+        found_inf: where this 0-dim float32 tensor is 1, the gradients are not finite: the fused kernel changes nothing
+            then, the other way makes the update with gradients of zero.
     """
     first, second, largest = moments
     beta1, beta2 = group["betas"]
@@ -156,9 +162,12 @@ def adam_update(
             beta2=beta2,
             eps=eps / root_bias2,
             weight_decay=decay,
+            found_inf=found_inf,
         )
         if done:
             return
+    if found_inf is not None:
+        grads = [grad.masked_fill(found_inf.to(grad.device).bool(), 0.0) for grad in grads]
     torch._foreach_mul_(first, beta1)
     torch._foreach_add_(first, grads, alpha=1 - beta1)
     torch._foreach_mul_(second, beta2)

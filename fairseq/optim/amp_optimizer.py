@@ -45,6 +45,7 @@ class AMPOptimizer(_Delegating):
         device = "cpu" if first is None else first.device.type
         self._grad_scaler = grad_scaler(device, **settings)
         self.min_loss_scale = cfg.common.min_loss_scale
+        self.grads_are_finite: bool | None = None  # as far as ``clip_grad_norm`` has seen
 
     @classmethod
     def build_optimizer(cls, cfg: Any, params: Iterable[Tensor], **kwargs: Any) -> AMPOptimizer:
@@ -68,8 +69,13 @@ class AMPOptimizer(_Delegating):
 
     def step(self) -> None:  # type: ignore[override]
         """Update the parameters, unless gradients are not finite, and adapt the scale."""
-        self.scaler.step(self.optimizer)
+        if self.grads_are_finite and not any(hasattr(p, "expert") for p in self.params):
+            # The norm of all gradients has been read: the scaler need not ask the device again.
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.grads_are_finite = None
 
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Undo the scale, then measure and clip; returns the norm before.
@@ -79,7 +85,8 @@ class AMPOptimizer(_Delegating):
         """
         self.scaler.unscale_(self.optimizer)
         grad_norm = self.fp32_optimizer.clip_grad_norm(max_norm, aggregate_norm_fn)
-        if not bool(torch.isfinite(grad_norm).all()):
+        self.grads_are_finite = bool(torch.isfinite(grad_norm).all())
+        if not self.grads_are_finite:
             if self.next_loss_scale <= self.min_loss_scale:
                 raise FloatingPointError(
                     f"AMP: Minimum loss scale reached ({self.min_loss_scale}). Your loss is probably exploding. "

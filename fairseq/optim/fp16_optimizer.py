@@ -80,7 +80,9 @@ class _PendingFactor:
                 self._multiply_factor = self._multiply_factor * (max_norm / value)
             self.scaler.check_overflow(value)
         elif max_norm > 0.0:
-            self._multiply_factor = self._multiply_factor * (max_norm / (grad_norm + 1e-6)).clamp(max=1)
+            # A norm that is no number is an error, which others raise; gradients of zero must stay zero until then.
+            shrink = (max_norm / (grad_norm + 1e-6)).clamp(max=1).nan_to_num(nan=0.0)
+            self._multiply_factor = self._multiply_factor * shrink
         return grad_norm
 
     def _apply_step(self, inner: optim.FairseqOptimizer, closure: Any, groups: Any) -> None:

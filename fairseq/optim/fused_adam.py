@@ -119,7 +119,8 @@ class FusedAdamV1(Adam):
             first, second = [expand(state, "exp_avg")], [expand(state, "exp_avg_sq")]
         else:
             first, second = work.state("exp_avg"), work.state("exp_avg_sq")
-        adam_update(work.params, grads, (first, second, None), group, steps_per_count(batch), self.use_fused)
+        moments = (first, second, None)
+        adam_update(work.params, grads, moments, group, steps_per_count(batch), self.use_fused, self.found_inf)
         if self.use_fp16_stats:
             compress(state, "exp_avg", first[0])
             compress(state, "exp_avg_sq", second[0])

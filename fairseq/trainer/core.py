@@ -333,6 +333,7 @@ class Trainer:
 
     def begin_valid_epoch(self, epoch: int) -> None:
         """Called at the beginning of each validation."""
+        self.settle()
         self.task.begin_valid_epoch(epoch, self.get_model())
 
     # --------------------------------------------------------------------------------------------------------- steps
@@ -353,6 +354,10 @@ class Trainer:
     def valid_step(self, sample: Any, raise_oom: bool = False) -> Any:
         """Compute the loss of one batch without updating anything; returns the logged values."""
         return validation_step(self, sample, raise_oom)
+
+    def settle(self) -> None:
+        """Make the checks of the last update, which on a GPU wait for the next one; see ``TrainingStep.settle``."""
+        self._training_step.settle()
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
@@ -459,6 +464,7 @@ class Trainer:
         Raises:
             CheckpointWriteError: see ``fairseq.serialization.replacing``.
         """
+        self.settle()
         logger.info("Saving checkpoint to %s", os.path.abspath(filename))
         state = utils.move_to_cpu(self.state_dict())
         state["extra_state"].update(extra_state)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from fairseq.compat.signatures import fitting
+from fairseq.compat.torch import local_part
 
-__all__ = ["check_agreement", "diagnose_non_finite", "is_out_of_memory", "recover_from_oom", "require_finite"]
+__all__ = [
+    "diagnose_non_finite",
+    "gather_norms",
+    "harmless_unless_finite",
+    "is_out_of_memory",
+    "recover_from_oom",
+    "require_agreement",
+    "require_finite",
+]
 
 logger = logging.getLogger("fairseq.trainer")
 
@@ -33,23 +43,57 @@ def recover_from_oom(error: BaseException, trainer: Any, what: str) -> None:
 
 
 def require_finite(grad_norm: torch.Tensor) -> None:
-    """Raise for a gradient that is NaN or infinite. Waits for the device."""
+    """Raise for a gradient that is NaN or infinite.
+
+    Args:
+        grad_norm: on the CPU.
+    """
     if not torch.isfinite(grad_norm).all():
         raise FloatingPointError("gradients are Nan/Inf")
 
 
-def check_agreement(grad_norm: torch.Tensor, trainer: Any) -> None:
-    """Compare the gradient norm of all workers: after reduction they must be the same.
+@contextlib.contextmanager
+def harmless_unless_finite(optimizer: Any, grad_norm: torch.Tensor) -> Iterator[None]:
+    """Inside the block, ``optimizer.step()`` does no harm if the gradients are not finite. Nothing waits.
+
+    Adam then changes nothing at all; other optimizers make their update with a gradient of zero.
+
+    Args:
+        grad_norm: 0-dim, on the device of the gradients.
+    """
+    broken = torch.isfinite(grad_norm).logical_not()
+    inner: Any = getattr(optimizer, "optimizer", None)
+    if not getattr(inner, "takes_found_inf", False):
+        for p in optimizer.params:
+            if p.grad is not None:
+                local_part(p.grad).masked_fill_(broken, 0.0)
+        yield
+        return
+    inner.found_inf = broken.float()
+    try:
+        yield
+    finally:
+        inner.found_inf = None
+
+
+def gather_norms(grad_norm: torch.Tensor, trainer: Any) -> torch.Tensor:
+    """The gradient norms of all workers, ``(workers,)`` in float64; a collective call."""
+    from fairseq import distributed
+
+    norms = torch.zeros(trainer.data_parallel_world_size, dtype=torch.float64, device=grad_norm.device)
+    norms[trainer.data_parallel_rank] = grad_norm.double()
+    return distributed.utils.all_reduce(norms, group=trainer.data_parallel_process_group)
+
+
+def require_agreement(norms: torch.Tensor) -> None:
+    """Compare the gradient norms of all workers: after reduction they must be the same.
+
+    Args:
+        norms: of ``gather_norms``, on the CPU.
 
     Raises:
         FloatingPointError: they differ by more than 1e-6 of the first one's; the message lists all.
     """
-    from fairseq import distributed
-
-    world, rank = trainer.data_parallel_world_size, trainer.data_parallel_rank
-    norms = torch.zeros(world, dtype=torch.float64, device=grad_norm.device)
-    norms[rank] = grad_norm.double()
-    distributed.utils.all_reduce(norms, group=trainer.data_parallel_process_group)
     if bool((norms == norms[0]).all()) or not bool(torch.isfinite(norms).all()):
         return  # non-finite norms have their own error
     if float((norms - norms[0]).abs().max() / (norms[0] + 1e-6)) < 1e-6:
@@ -64,11 +108,13 @@ def check_agreement(grad_norm: torch.Tensor, trainer: Any) -> None:
 def diagnose_non_finite(trainer: Any, samples: Sequence[Any]) -> None:
     """Repeat the forward and backward passes of an update with hooks that name the module where numbers broke.
 
-    The model is left without gradients; nothing is updated.
+    Dropout is that of the update (``trainer.get_num_updates()``). The model is left without gradients; nothing is
+    updated.
     """
     from fairseq.nan_detector import NanDetector
 
     trainer.zero_grad()
+    trainer._set_seed()
     with NanDetector(trainer.get_model()):
         for sample in samples:
             sample, _ = trainer._prepare_sample(sample)

@@ -135,8 +135,7 @@ class StatsCollector:
             metrics.log_speed("ups", 1.0, priority=100, round=2)
             metrics.log_scalar("gnorm", grad_norm, priority=400, round=3)
             if clip_norm > 0:
-                clipped = torch.where(grad_norm > clip_norm, grad_norm.new_tensor(100.0), grad_norm.new_tensor(0.0))
-                metrics.log_scalar("clip", clipped, priority=500, round=1)
+                metrics.log_scalar("clip", (grad_norm > clip_norm) * 100.0, priority=500, round=1)
         with metrics.aggregate() as own:
             self.trainer.task.reduce_metrics(logging_outputs, self.trainer.get_criterion())
         if "loss" not in own:

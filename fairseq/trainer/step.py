@@ -1,19 +1,26 @@
 """One update of the parameters, and one validation batch.
 
-The order of an update, with the places that wait for the device marked W:
+The order of an update:
 
 1. seed torch with ``seed + num_updates``: dropout is a function of the update, so a resumed run repeats it
 2. forward and backward over the batches of the update; gradients add up
-3. several workers: statistics are summed (W), gradients reduced
-4. divide by the total sample size: the gradient is that of a mean over all workers and batches
-5. clip, compare between workers (W), require finite numbers (W)
-6. optimizer step, schedule, EMA
-7. metrics; values stay on the device until a log line is due
+3. look at what the update before left to be checked
+4. several workers: statistics are summed, gradients reduced
+5. divide by the total sample size: the gradient is that of a mean over all workers and batches
+6. clip, compare between workers, require finite numbers
+7. optimizer step, schedule, EMA
+8. metrics; values stay on the device until a log line is due
+
+Without loss scaling nothing waits for a GPU: the checks of point 6 are looked at in point 3 of the next update, or
+before something is validated or saved, and an update whose gradient is not finite is made to do no harm. With loss
+scaling (``--fp16``, ``--amp``) the norm is read in each update, because what happens next depends on it. On the CPU all
+checks come before the update that they are about.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import signal
 from collections.abc import Sequence
@@ -23,9 +30,11 @@ from typing import Any
 import torch
 
 from fairseq.compat.signatures import fitting
+from fairseq.compat.torch import scale_on_device
 from fairseq.data.vocabulary_check import explained
 from fairseq.logging import metrics
 from fairseq.trainer import guard
+from fairseq.trainer.readback import Readback
 
 __all__ = ["TrainingStep", "validation_step"]
 
@@ -48,6 +57,9 @@ class TrainingStep:
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
         self._amp_retries = 0
+        self._readback = Readback()
+        self._agreed_signal = 0
+        self._unchecked: tuple[int, Sequence[Any]] | None = None  # the update that the readback is about
 
     def __call__(self, samples: Sequence[Any], raise_oom: bool = False) -> Any:
         """Run an update over ``samples`` (the batches of ``--update-freq``).
@@ -56,7 +68,8 @@ class TrainingStep:
             The values logged by this step, or ``None`` when there was no update: out of memory, or an overflow.
 
         Raises:
-            FloatingPointError: gradients that are not finite, or not the same on all workers.
+            FloatingPointError: gradients that are not finite, or not the same on all workers; on a GPU those of the
+                update before.
         """
         trainer = self.trainer
         trainer._set_seed()
@@ -70,14 +83,14 @@ class TrainingStep:
             logger.warning("ran out of memory in every batch or in one of the update: the update is skipped")
             trainer.zero_grad()
             return None
+        self.settle()
         if trainer._sync_stats():
             self._sum_over_workers(done)
         try:
             grad_norm = self._gradients(done)
             overflowed = self._update(grad_norm, samples)
         except FloatingPointError:
-            trainer._save_crash_checkpoint()
-            guard.diagnose_non_finite(trainer, samples)
+            self._report_broken(samples)
             raise
         except OverflowError as error:
             overflowed = True
@@ -93,6 +106,28 @@ class TrainingStep:
         output = None if overflowed else self._after_update(done, grad_norm)
         metrics.log_stop_time("train_wall")
         return output
+
+    def settle(self) -> None:
+        """Look at the checks that the last update left to be looked at.
+
+        Raises:
+            FloatingPointError: its gradient was not finite, or not the same on all workers. The trainer counts updates
+                as before that update then.
+        """
+        try:
+            self._readback.settle()
+        except FloatingPointError:
+            if self._unchecked is not None:
+                update, samples = self._unchecked
+                self._unchecked = None
+                self.trainer.set_num_updates(update)
+                self._report_broken(samples)
+            raise
+        self._unchecked = None
+
+    def _report_broken(self, samples: Sequence[Any]) -> None:
+        self.trainer._save_crash_checkpoint()
+        guard.diagnose_non_finite(self.trainer, samples)
 
     # ---------------------------------------------------------------------------------------------------- the gradient
     def _accumulate(self, samples: Sequence[Any], raise_oom: bool) -> _Accumulated:
@@ -151,10 +186,18 @@ class TrainingStep:
             trainer.stop_signal,
             ignore=done.only_dummies,
         )
-        # One worker that has to leave takes all with it, after the same update.
-        trainer.stop_signal = trainer.stop_signal or (int(signal.SIGTERM) if signals else 0)
         done.sample_size, done.out_of_memory = sample_size, out_of_memory
-        trainer._cumulative_training_time = total_time / trainer.data_parallel_world_size
+        numbers = [torch.as_tensor(number, dtype=torch.float64) for number in (total_time, signals)]
+        self._readback.ask(torch.stack(numbers), functools.partial(self._agree, trainer.stop_signal))
+        if trainer._cumulative_training_time is None:
+            self._readback.settle()  # the first time, which all workers must have alike
+        # One worker that has to leave takes all with it, after the same update: nobody leaves before all know.
+        trainer.stop_signal = self._agreed_signal
+
+    def _agree(self, own_signal: int, numbers: torch.Tensor) -> None:
+        total_time, signals = numbers.tolist()
+        self.trainer._cumulative_training_time = total_time / self.trainer.data_parallel_world_size
+        self._agreed_signal = own_signal or (int(signal.SIGTERM) if signals else 0)
 
     def _gradients(self, done: _Accumulated) -> torch.Tensor:
         """Reduce, normalise and clip; returns the norm before clipping."""
@@ -181,13 +224,17 @@ class TrainingStep:
     def _update(self, grad_norm: torch.Tensor, samples: Sequence[Any]) -> Any:
         """Check the gradient, step the optimizer. Returns ``True`` for a skipped update, ``"retry"`` to repeat it."""
         trainer = self.trainer
+        put_off = False
         if trainer.data_parallel_world_size > 1 and not trainer.cfg.optimization.use_bmuf:
-            guard.check_agreement(grad_norm, trainer)
-        if trainer.precision.name == "amp" and not torch.isfinite(grad_norm).all():
+            put_off = self._readback.ask(guard.gather_norms(grad_norm, trainer), guard.require_agreement)
+        if trainer.precision.name == "amp" and not _amp_gradients_are_finite(trainer.optimizer, grad_norm):
             return self._amp_overflow()
-        if not trainer.precision.scales_loss:
-            guard.require_finite(grad_norm)
-        with torch.autograd.profiler.record_function("optimizer"):
+        protected: Any = contextlib.nullcontext()
+        if not trainer.precision.scales_loss and self._readback.ask(grad_norm, guard.require_finite):
+            put_off, protected = True, guard.harmless_unless_finite(trainer.optimizer, grad_norm)
+        if put_off:
+            self._unchecked = (trainer.get_num_updates(), samples)
+        with torch.autograd.profiler.record_function("optimizer"), protected:
             trainer.task.optimizer_step(trainer.optimizer, model=trainer.model, update_num=trainer.get_num_updates())
             self._amp_retries = 0
         return False
@@ -231,9 +278,15 @@ def _free_gigabytes(trainer: Any) -> float:
     return trainer._total_memory_gb - used
 
 
-def _loss_scale(optimizer: Any) -> float:
+def _amp_gradients_are_finite(optimizer: Any, grad_norm: torch.Tensor) -> bool:
+    # The optimizer has read the norm when it clipped.
+    known = getattr(optimizer, "grads_are_finite", None)
+    return bool(torch.isfinite(grad_norm).all()) if known is None else known
+
+
+def _loss_scale(optimizer: Any) -> Any:
     scaler = optimizer.scaler
-    return scaler.loss_scale if hasattr(scaler, "loss_scale") else scaler.get_scale()
+    return scaler.loss_scale if hasattr(scaler, "loss_scale") else scale_on_device(scaler)
 
 
 def validation_step(trainer: Any, sample: Any, raise_oom: bool = False) -> Any:

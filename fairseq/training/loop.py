@@ -57,6 +57,7 @@ def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> tuple[list[float
         )
         if should_stop:
             break
+    trainer.settle()
     logger.info("end of epoch %s (average epoch stats below)", epoch_itr.epoch)
     stats = get_training_stats(metrics.get_smoothed_values("train"))
     progress.print(stats, tag="train", step=num_updates)

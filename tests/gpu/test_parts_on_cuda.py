@@ -86,25 +86,72 @@ def test_every_backend_gives_the_gradients_of_the_bare_model(backend: str, nccl:
         torch.testing.assert_close(ours, bare)
 
 
-@pytest.mark.parametrize("words", [[], ["--bf16"], ["--clip-norm", 1]], ids=["fp32", "bf16", "clipped"])
-def test_an_update_waits_for_the_gpu_at_most_once(pairs: str, tmp_path: Path, words: list[Any]) -> None:
+def waits_of(made: Any, batches: list[Any]) -> list[str]:
+    """Where updates over these batches wait for the GPU."""
     import warnings
 
-    made, batches = trainer(pairs, tmp_path, *words)
-    updates = iter(batches)
-    for _ in range(3):
-        made.train_step([next(updates)])
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            for _ in range(2):
-                made.train_step([next(updates)])
+            for batch in batches:
+                made.train_step([batch])
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    waits = [str(entry.message) for entry in seen if "synchroniz" in str(entry.message)]
-    # Whether the gradient is finite must be known before the parameters change.
-    assert len(waits) <= 2, waits
+    return [f"{entry.filename}:{entry.lineno}" for entry in seen if "synchroniz" in str(entry.message)]
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        ("", 0),
+        ("--bf16", 0),
+        ("--clip-norm 1", 0),
+        ("--memory-efficient-bf16 --clip-norm 1", 0),
+        ("--optimizer sgd", 0),
+        ("--optimizer adafactor", 0),
+        ("--criterion label_smoothed_cross_entropy --label-smoothing 0.1 --report-accuracy", 0),
+        # What happens next depends on whether the scaled gradients have overflowed.
+        ("--fp16 --clip-norm 1", 1),
+        ("--amp --clip-norm 1", 1),
+    ],
+)
+def test_an_update_does_not_wait_for_the_gpu(pairs: str, tmp_path: Path, words: str, allowed: int) -> None:
+    made, batches = trainer(pairs, tmp_path, *words.split())
+    updates = list(batches)
+    for batch in updates[:3]:
+        made.train_step([batch])
+    waits = waits_of(made, updates[3:5])
+    assert len(waits) <= 2 * allowed, waits
+    assert made.get_num_updates() == 5
+
+
+@pytest.mark.parametrize("words", ["", "--clip-norm 1", "--bf16 --clip-norm 1"])
+def test_a_broken_update_is_found_in_the_next_and_changes_nothing(
+    pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any, words: str
+) -> None:
+    from fairseq.modules import MultiheadAttention
+
+    made, batches = trainer(pairs, tmp_path, *words.split())
+    updates = list(batches)
+    real = MultiheadAttention.forward
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output, weights = real(self, *args, **kwargs)
+        breaks = made.get_num_updates() == 2 and self.encoder_decoder_attention
+        return (output * float("nan") if breaks else output), weights
+
+    monkeypatch.setattr(MultiheadAttention, "forward", forward)
+    made.train_step([updates[0]])
+    made.train_step([updates[1]])
+    before = {name: value.clone() for name, value in made.get_model().state_dict().items()}
+    made.train_step([updates[2]])
+    assert made.get_num_updates() == 3
+    with pytest.raises(FloatingPointError, match="gradients are Nan/Inf"):
+        made.train_step([updates[3]])
+    assert made.get_num_updates() == 2
+    assert all(torch.equal(value, before[name]) for name, value in made.get_model().state_dict().items())
+    assert "NaN detected in output of decoder.layers.0.encoder_attn" in caplog.text
 
 
 def test_a_compiled_model_gives_the_losses_of_the_plain_one(pairs: str, tmp_path: Path) -> None:

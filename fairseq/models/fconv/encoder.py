@@ -90,7 +90,8 @@ class FConvEncoder(FairseqEncoder):
         """
         embedded = self.dropout_module(self.embed_tokens(src_tokens) + self.embed_positions(src_tokens))
         is_pad = src_tokens.eq(self.padding_idx)
-        padding_mask = is_pad if is_pad.any() else None
+        # Looking at the mask would wait for a GPU.
+        padding_mask = is_pad if is_pad.device.type != "cpu" or is_pad.any() else None
         time_mask = None if padding_mask is None else padding_mask.t().unsqueeze(-1)
         x = self.fc1(embedded).transpose(0, 1)
         outputs = [x]

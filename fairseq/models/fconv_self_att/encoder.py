@@ -126,7 +126,8 @@ class FConvEncoder(FairseqEncoder):
         """
         embedded = self.dropout_module(self.embed_tokens(src_tokens) + self.embed_positions(src_tokens))
         is_pad = src_tokens.eq(self.padding_idx)
-        padding_mask = is_pad if is_pad.any() else None
+        # Looking at the mask would wait for a GPU.
+        padding_mask = is_pad if is_pad.device.type != "cpu" or is_pad.any() else None
         x = self.fc1(embedded).transpose(0, 1)
         for projection, conv, attention in zip(self.projections, self.convolutions, self.attention):
             residual = x if projection is None else projection(x)

@@ -56,7 +56,7 @@ class LightConvEncoder(FairseqEncoder):
 
         Returns:
             Lists of one entry: ``encoder_out`` ``(src_len, batch, embed_dim)``, ``encoder_padding_mask``
-            ``(batch, src_len)`` (no entry without padding), ``src_lengths`` as given.
+            ``(batch, src_len)`` (no entry without padding, as far as the CPU sees), ``src_lengths`` as given.
         """
         x = self.embed_scale * self.embed_tokens(src_tokens)
         if self.embed_positions is not None:
@@ -64,7 +64,7 @@ class LightConvEncoder(FairseqEncoder):
         x = self.dropout_module(x).transpose(0, 1)
         is_pad = src_tokens.eq(self.padding_idx)
         padding_mask: Tensor | None = None
-        if bool(is_pad.any()):
+        if is_pad.device.type != "cpu" or bool(is_pad.any()):  # looking would wait for a GPU
             padding_mask = is_pad
         for layer in self.layers:
             x = layer(x, padding_mask)
