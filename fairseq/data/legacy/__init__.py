@@ -4,6 +4,7 @@ from fairseq._lazy import attach
 
 EXPORTS = {
     "BertDictionary": "masked_lm_dictionary",
+    "BlockPairDataset": "block_pair_dataset",
     "MaskedLMDataset": "masked_lm_dataset",
     "MaskedLMDictionary": "masked_lm_dictionary",
 }
