@@ -1,16 +1,17 @@
 """Quantisation of models from the command line: ``--quant-noise-scalar`` and ``--quantization-config-path``."""
 
 import logging
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from torch import nn
 
+from fairseq import utils
 from fairseq.modules.quantization import pq, quantization_options, scalar
 
 __all__ = ["Quantizer", "quantize_model_scalar"]
 
 logger = logging.getLogger(__name__)
-# What a checkpoint keeps of the schedule.
+_PROGRESS = ("quantization_step", "last_epoch", "last_update")
 _STATE = (
     "n_centroids_config", "block_sizes_config", "layers_to_quantize",
     "epoch_schedule", "update_schedule", "quantization_step",
@@ -63,6 +64,8 @@ class Quantizer:
         else:
             raise AssertionError("iterative PQ needs --max-epoch or --max-update")
         self.quantization_step = 0
+        # Where the last step was taken: a run that goes on begins the same epoch, and sets the same update, again.
+        self.last_epoch = self.last_update = -1
         self.trainer: Any = None
         self.size_tracker: Any = None
 
@@ -76,10 +79,13 @@ class Quantizer:
         if self.quantization_step >= len(self.layers_to_quantize):
             return
         logger.info("quantizing model (step=%d; layers=%s)", self.quantization_step, self._pattern())
-        names = pq.quantize_model_(
-            self.trainer.get_model(), self.size_tracker, self.layers_to_quantize, self.block_sizes_config,
-            self.n_centroids_config, step=self.quantization_step,
-        )  # fmt: skip
+        common = getattr(getattr(self.trainer, "cfg", None), "common", None)
+        # A run that goes on must draw the same first centroids as one that was never stopped.
+        with utils.set_torch_seed(getattr(common, "seed", 1) + self.quantization_step):
+            names = pq.quantize_model_(
+                self.trainer.get_model(), self.size_tracker, self.layers_to_quantize, self.block_sizes_config,
+                self.n_centroids_config, step=self.quantization_step,
+            )  # fmt: skip
         logger.info("quantized layers: %s", names)
         logger.info(self.size_tracker)
         self.quantization_step += 1
@@ -91,16 +97,30 @@ class Quantizer:
     def begin_epoch(self, epoch: int) -> None:
         """To be called at the beginning of each epoch, counted from 1."""
         # The first group is quantised at once, not after its share of the run.
-        if self.epoch_schedule is not None and epoch > 0 and (epoch - 1) % self.epoch_schedule == 0:
+        due = self.epoch_schedule is not None and epoch > 0 and (epoch - 1) % self.epoch_schedule == 0
+        if due and epoch > self.last_epoch:
+            self.last_epoch = epoch
             self.step()
 
     def step_update(self, num_updates: int) -> None:
         """To be called after each update."""
-        if self.update_schedule is not None and num_updates >= 0 and num_updates % self.update_schedule == 0:
+        due = self.update_schedule is not None and num_updates >= 0 and num_updates % self.update_schedule == 0
+        if due and num_updates > self.last_update:
+            self.last_update = num_updates
             self.step()
 
+    def notes(self) -> Dict[str, int]:
+        """How far the schedule is, to be kept beside a checkpoint; the run's options say the rest."""
+        return {name: getattr(self, name) for name in _PROGRESS}
+
+    def resume(self, notes: Dict[str, Any], model: nn.Module, weights: Mapping[str, Any]) -> None:
+        """Go on from :meth:`notes` with a model that is to be filled with ``weights``: quantised layers are put in."""
+        for name in _PROGRESS:
+            setattr(self, name, int(notes.get(name, getattr(self, name))))
+        pq.quantize_like_(model, weights, self.size_tracker)
+
     def state_dict(self) -> Dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Schedule and settings."""
         return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:

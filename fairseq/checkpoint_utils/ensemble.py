@@ -115,7 +115,7 @@ def _model_for(
 
     def build(mode: Frugal) -> Any:
         with mode:
-            model = _build_model(task, cfg)
+            model = _build_model(task, cfg, weights)
         if history[-1].get("num_updates") is not None:
             model.set_num_updates(history[-1]["num_updates"])
         # A copy: models rename entries in place, and this may be done twice. Its metadata goes with it.
@@ -131,7 +131,7 @@ def _model_for(
 
 def _model_from_rows(task: Any, cfg: Any, state: dict[str, Any], files: list[str], strict: bool) -> nn.Module:
     """Build a model whose parameters are spread over files, each with some rows of all of them, and fill it."""
-    model = _build_model(task, cfg)
+    model = _build_model(task, cfg, {})
     history = state.get("optimizer_history") or [{}]
     if history[-1].get("num_updates") is not None:
         model.set_num_updates(history[-1]["num_updates"])
@@ -173,11 +173,18 @@ def _config_of(state: dict[str, Any], name: str) -> Any:
     return state["cfg"]
 
 
-def _build_model(task: Any, cfg: Any) -> Any:
+def _build_model(task: Any, cfg: Any, weights: dict[str, Any]) -> Any:
+    """The model of a config, with the product-quantised layers that ``weights`` has, if any."""
     # Tasks written before 0.12.3 do not know the argument.
     if "from_checkpoint" in inspect.signature(task.build_model).parameters:
-        return task.build_model(cfg.model, from_checkpoint=True)
-    return task.build_model(cfg.model)
+        model = task.build_model(cfg.model, from_checkpoint=True)
+    else:
+        model = task.build_model(cfg.model)
+    if any(name.endswith(".centroids") for name in weights):
+        from fairseq.modules.quantization import pq
+
+        pq.quantize_like_(model, weights)
+    return model
 
 
 def fetch_from_hf_hub(model_id: str, cache_dir: str | None = None) -> str:

@@ -1,6 +1,6 @@
 """The encoder of BERT with sparse attention."""
 
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from torch import nn
 
@@ -17,6 +17,8 @@ class SparseTransformerSentenceEncoder(TransformerSentenceEncoder):
         padding_idx ... export: of the encoder.
         is_bidirectional, stride, expressivity: of each attention, see ``SparseMultiheadAttention``.
     """
+
+    _pattern: Dict[str, Any]
 
     def __init__(
         self, padding_idx: int, vocab_size: int, num_encoder_layers: int = 6, embedding_dim: int = 768,

@@ -17,6 +17,9 @@ __all__ = ["make_state", "restore"]
 
 logger = logging.getLogger("fairseq.trainer")
 
+# The notes' entry that says how far product quantisation is.
+QUANTIZER = "quantizer"
+
 
 def make_state(trainer: Any) -> dict[str, Any]:
     """Everything a run needs to go on; tensors are the live ones, not copies."""
@@ -48,6 +51,8 @@ def make_state(trainer: Any) -> dict[str, Any]:
     if not cfg.checkpoint.no_save_optimizer_state:
         state["last_optimizer_state"] = trainer.optimizer.state_dict()
     state[NOTES] = {WORKERS: trainer.data_parallel_world_size, **trainer.batches.notes()}
+    if trainer.quantizer is not None:
+        state[NOTES][QUANTIZER] = trainer.quantizer.notes()
     return state
 
 
@@ -106,6 +111,7 @@ def restore(
 
 def _restore_weights(trainer: Any, filename: str, state: dict[str, Any]) -> None:
     last = state["optimizer_history"][-1]
+    _restore_layers(trainer, filename, state)
     model = trainer.model
     # Schedules inside modules (quantisation noise, ...) read the number of updates while weights are loaded.
     trainer.get_model().set_num_updates(last.get("num_updates", 0))
@@ -120,6 +126,25 @@ def _restore_weights(trainer: Any, filename: str, state: dict[str, Any]) -> None
             f"({reason[:500]})"
         ) from error
     state.pop("model")
+
+
+def _restore_layers(trainer: Any, filename: str, state: dict[str, Any]) -> None:
+    """Put the product-quantised layers in that the checkpoint has weights of."""
+    weights = state["model"]
+    if not any(name.endswith(".centroids") for name in weights):
+        return
+    from fairseq.modules.quantization import pq
+
+    try:
+        if trainer.quantizer is not None:
+            notes = state.get(NOTES, {}).get(QUANTIZER, {})
+            trainer.quantizer.resume(notes, trainer.get_model(), weights)
+        else:
+            pq.quantize_like_(trainer.get_model(), weights)
+    except ValueError as error:
+        raise Exception(f"Cannot load model parameters from checkpoint {filename}: {error}") from error
+    # The optimizer and the workers' wrappers know the parameters of before.
+    trainer.reinitialize()
 
 
 def _move_position(extra_state: dict[str, Any], before: Any, now: int) -> None:

@@ -95,3 +95,20 @@ def test_the_schedule_quantises_group_after_group(tmp_path: Any) -> None:
     assert quantizer.state_dict()["quantization_step"] == 2
     with pytest.raises(AssertionError, match="multiple of 2 steps"):
         Quantizer(str(config), max_epoch=3, max_update=0)
+
+
+def test_an_update_that_is_set_again_quantises_nothing(tmp_path: Any) -> None:
+    config = tmp_path / "pq.yaml"
+    config.write_text("block_sizes:\n  Linear: ['*', 2]\nlayers_to_quantize:\n  - 'a'\n  - 'b'\n")
+    runs = []
+    for notes in ({}, {"quantization_step": 1, "last_epoch": -1, "last_update": 0}):
+        model = nn.ModuleDict({"a": nn.Linear(512, 2), "b": nn.Linear(512, 2)})
+        quantizer = Quantizer(str(config), max_epoch=0, max_update=6)
+        quantizer.set_trainer(SimpleNamespace(get_model=lambda model=model: model, reinitialize=lambda: None))
+        if notes:
+            quantizer.resume(notes, model, runs[0].state_dict())
+        quantizer.step_update(0)
+        quantizer.step_update(0)
+        assert [type(layer).__name__ for layer in model.values()] == ["PQLinear", "Linear"]
+        assert quantizer.notes() == {"quantization_step": 1, "last_epoch": -1, "last_update": 0}
+        runs.append(model)

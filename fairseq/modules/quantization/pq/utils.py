@@ -3,7 +3,7 @@
 import logging
 import re
 from operator import attrgetter
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from fairseq.modules.quantization.pq.modules import PQConv2d, PQEmbedding, PQLinear
 from fairseq.modules.quantization.pq.pq import PQ
 
-__all__ = ["SizeTracker", "attrsetter", "get_layers", "get_param", "quantize_model_"]
+__all__ = ["SizeTracker", "attrsetter", "get_layers", "get_param", "quantize_like_", "quantize_model_"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,43 @@ def quantize_model_(
             centroids, assignments = state_dict[f"{name}.centroids"], state_dict[f"{name}.assignments"]
         attrsetter(name)(model, _quantized(module, centroids.contiguous(), assignments.contiguous()))
         size_tracker.update(weight, block_size, n_centroids)
+    return names
+
+
+def quantize_like_(
+    model: nn.Module, state_dict: Mapping[str, Any], size_tracker: Optional["SizeTracker"] = None
+) -> List[str]:
+    """Give a model the product-quantised layers that a checkpoint of it has, in place, so that it can be loaded.
+
+    Args:
+        model: as it is built, or with some of these layers already.
+        state_dict: of the quantised model; only the sizes of its tensors are used.
+        size_tracker: is told of each layer.
+
+    Returns:
+        Names of the layers replaced.
+
+    Raises:
+        ValueError: centroids and assignments that cannot be those of the layer.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    names = []
+    for key, centroids in state_dict.items():
+        name = key[: -len(".centroids")] if key.endswith(".centroids") else ""
+        assignments, module = state_dict.get(f"{name}.assignments"), modules.get(name)
+        if assignments is None or not isinstance(module, (nn.Linear, nn.Embedding, nn.Conv2d)):
+            continue
+        weight = module.weight.detach()
+        if centroids.dim() != 2 or assignments.shape != (weight.numel() // centroids.size(1),):
+            raise ValueError(
+                f"{name}: centroids {list(centroids.shape)} and assignments {list(assignments.shape)} are not those of "
+                f"a weight {list(weight.shape)}"
+            )
+        blank = weight.new_zeros(centroids.shape), torch.zeros(assignments.shape, dtype=torch.long)
+        attrsetter(name)(model, _quantized(module, blank[0], blank[1].to(weight.device)))
+        if size_tracker is not None:
+            size_tracker.update(weight, centroids.size(1), centroids.size(0))
+        names.append(name)
     return names
 
 
