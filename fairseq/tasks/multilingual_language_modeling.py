@@ -57,7 +57,7 @@ class MultilingualLanguageModelingConfig(FairseqDataclass):
     future_target: bool = option(False, "predict the next token (the default)")
     past_target: bool = option(False, "predict the previous token")
     add_bos_token: bool = option(False, "begin samples with the token of their language")
-    max_source_positions: Optional[int] = option(None, "longest input, in tokens")
+    max_source_positions: Optional[int] = option(None, "longest input, in tokens; longer samples are no data")
     max_target_positions: Optional[int] = option(None, "longest sample, in tokens")
     pad_to_fixed_length: Optional[bool] = option(False, "pad all batches to --tokens-per-sample")
     pad_to_fixed_bsz: Optional[bool] = option(False, "pad all batches to the same number of rows")
@@ -222,6 +222,10 @@ class MultilingualLanguageModelingTask(LanguageModelingTask):
     ) -> Any:
         """Generate continuations in a language."""
         return continue_prefix(generator, models, sample, prefix_tokens, constraints, self._first_of(language))
+
+    def max_positions(self) -> Optional[int]:
+        """The longest sample that the options allow; ``None`` leaves it to the model."""
+        return getattr(self.args, "max_source_positions", None)
 
     @property
     def source_dictionary(self) -> Dictionary:

@@ -431,6 +431,16 @@ def test_languages_are_sampled_by_their_sizes_and_begin_with_their_token(text):
     task.load_dataset("valid")
     assert len(task.dataset("valid_xx")) == len(task.dataset("valid_yy")) == 4
 
+    assert task.max_positions() is None
+    longest = int(max(train.sizes))
+    args.max_source_positions = longest - 1
+    indices = train.ordered_indices()
+    with pytest.raises(Exception, match="max_positions=" + str(longest - 1)):
+        task.filter_indices_by_size(indices, train, task.max_positions())
+    kept = task.filter_indices_by_size(indices, train, task.max_positions(), ignore_invalid_inputs=True)
+    assert 0 < len(kept) < len(indices)
+    assert max(train.sizes[kept]) < longest
+
 
 def test_unlisted_validation_sets_are_refused(pairs):
     write_split(pairs / "valid1.aa-bb.aa", Dictionary.load(str(pairs / "dict.aa.txt")), LINES)
