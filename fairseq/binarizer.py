@@ -116,13 +116,9 @@ class VocabularyDatasetBinarizer(Binarizer):
     """
 
     def __init__(
-        self,
-        dict: Dictionary,
-        tokenize: Callable[[str], Sequence[str]] = tokenize_line,
-        append_eos: bool = True,
-        reverse_order: bool = False,
-        already_numberized: bool = False,
-    ) -> None:
+        self, dict: Dictionary, tokenize: Callable[[str], Sequence[str]] = tokenize_line, append_eos: bool = True,
+        reverse_order: bool = False, already_numberized: bool = False,
+    ) -> None:  # fmt: skip
         self.dict = dict
         self.tokenize = tokenize
         self.append_eos = append_eos
@@ -202,14 +198,9 @@ class FileBinarizer:
 
     @classmethod
     def multiprocess_dataset(
-        cls,
-        input_file: str,
-        dataset_impl: str,
-        binarizer: Binarizer,
-        output_prefix: str,
-        vocab_size: int | None = None,
-        num_workers: int = 1,
-    ) -> BinarizeSummary:
+        cls, input_file: str, dataset_impl: str, binarizer: Binarizer, output_prefix: str,
+        vocab_size: int | None = None, num_workers: int = 1,
+    ) -> BinarizeSummary:  # fmt: skip
         """Binarise a file into ``output_prefix.bin`` and ``output_prefix.idx``.
 
         The bytes written do not depend on the number of processes. Both files appear, whole, at the end; if anything

@@ -35,13 +35,9 @@ class PathManager:
 
     @staticmethod
     def open(
-        path: str,
-        mode: str = "r",
-        buffering: int = -1,
-        encoding: str | None = None,
-        errors: str | None = None,
+        path: str, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[Any]:
+    ) -> IO[Any]:  # fmt: skip
         """Open a file; the arguments are those of the built-in ``open``."""
         opener = IOPathManager.open if IOPathManager else open
         return opener(path, mode=mode, buffering=buffering, encoding=encoding, errors=errors, newline=newline)

@@ -51,22 +51,11 @@ class MaskTokensDataset(BaseWrapperDataset):
         )
 
     def __init__(
-        self,
-        dataset: Any,
-        vocab: Any,
-        pad_idx: int,
-        mask_idx: int,
-        return_masked_tokens: bool = False,
-        seed: int = 1,
-        mask_prob: float = 0.15,
-        leave_unmasked_prob: float = 0.1,
-        random_token_prob: float = 0.1,
-        freq_weighted_replacement: bool = False,
-        mask_whole_words: Optional[Tensor] = None,
-        mask_multiple_length: int = 1,
-        mask_stdev: float = 0.0,
-        skip_masking: bool = False,
-    ) -> None:
+        self, dataset: Any, vocab: Any, pad_idx: int, mask_idx: int, return_masked_tokens: bool = False, seed: int = 1,
+        mask_prob: float = 0.15, leave_unmasked_prob: float = 0.1, random_token_prob: float = 0.1,
+        freq_weighted_replacement: bool = False, mask_whole_words: Optional[Tensor] = None,
+        mask_multiple_length: int = 1, mask_stdev: float = 0.0, skip_masking: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(dataset)
         if not 0.0 < mask_prob < 1.0:
             raise AssertionError(f"mask_prob should lie between 0 and 1, got {mask_prob}")

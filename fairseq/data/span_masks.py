@@ -13,24 +13,12 @@ Positions = NDArray[np.int64]
 
 
 def compute_mask_indices(
-    shape: tuple[int, int],
-    padding_mask: Optional[Tensor],
-    mask_prob: float,
-    mask_length: int,
-    mask_type: str = "static",
-    mask_other: float = 0.0,
-    min_masks: int = 0,
-    no_overlap: bool = False,
-    min_space: int = 0,
-    require_same_masks: bool = True,
-    mask_dropout: float = 0.0,
-    add_masks: bool = False,
-    seed: Optional[int] = None,
-    epoch: Optional[int] = None,
-    indices: Optional[Tensor] = None,
-    idc_select_ver: int = 1,
+    shape: tuple[int, int], padding_mask: Optional[Tensor], mask_prob: float, mask_length: int,
+    mask_type: str = "static", mask_other: float = 0.0, min_masks: int = 0, no_overlap: bool = False,
+    min_space: int = 0, require_same_masks: bool = True, mask_dropout: float = 0.0, add_masks: bool = False,
+    seed: Optional[int] = None, epoch: Optional[int] = None, indices: Optional[Tensor] = None, idc_select_ver: int = 1,
     num_mask_ver: int = 2,
-) -> NDArray[np.bool_]:
+) -> NDArray[np.bool_]:  # fmt: skip
     """Choose spans to mask in each row of a batch.
 
     Args:

@@ -3,7 +3,7 @@
 Shapes in this file:  T = length, B = batch, C = embedding
 """
 
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -102,23 +102,14 @@ class TransformerSentenceEncoder(nn.Module):
             else None
         )
         self.emb_layer_norm = LayerNorm(embedding_dim, export=export) if encoder_normalize_before else None
-        layers = LayerDropModuleList(p=layerdrop) if layerdrop > 0.0 else nn.ModuleList([])
-        self.layers = layers
-        self.layers.extend(
-            self.build_transformer_sentence_encoder_layer(
-                embedding_dim=embedding_dim,
-                ffn_embedding_dim=ffn_embedding_dim,
-                num_attention_heads=num_attention_heads,
-                dropout=dropout,
-                attention_dropout=attention_dropout,
-                activation_dropout=activation_dropout,
-                activation_fn=activation_fn,
-                export=export,
-                q_noise=q_noise,
-                qn_block_size=qn_block_size,
-            )
-            for _ in range(num_encoder_layers)
-        )
+        self.layers = LayerDropModuleList(p=layerdrop) if layerdrop > 0.0 else nn.ModuleList([])
+        sizes: Dict[str, Any] = {
+            "embedding_dim": embedding_dim, "ffn_embedding_dim": ffn_embedding_dim,
+            "num_attention_heads": num_attention_heads, "dropout": dropout, "attention_dropout": attention_dropout,
+            "activation_dropout": activation_dropout, "activation_fn": activation_fn, "export": export,
+            "q_noise": q_noise, "qn_block_size": qn_block_size,
+        }  # fmt: skip
+        self.layers.extend(self.build_transformer_sentence_encoder_layer(**sizes) for _ in range(num_encoder_layers))
         if apply_bert_init:
             self.apply(init_bert_params)
         if freeze_embeddings:

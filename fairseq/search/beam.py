@@ -49,14 +49,9 @@ class BeamSearch(Search):
 
     @torch.jit.export
     def step(
-        self,
-        step: int,
-        lprobs: Tensor,
-        scores: Opt,
-        prev_output_tokens: Opt = None,
-        original_batch_idxs: Opt = None,
+        self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None,
         candidate_multiple: int = 2,
-    ) -> Candidates:
+    ) -> Candidates:  # fmt: skip
         """See ``Search.step``; returns ``candidate_multiple * beam`` candidates where the vocabulary allows."""
         _, beam, vocab_size = lprobs.shape
         if step == 0:

@@ -217,17 +217,10 @@ class LanguageModelingTask(LegacyFairseqTask):
         return continue_prefix(generator, models, sample, prefix_tokens, constraints, self._first_token())
 
     def eval_lm_dataloader(
-        self,
-        dataset: Any,
-        max_tokens: Optional[int] = 36000,
-        batch_size: Optional[int] = None,
-        max_positions: Optional[int] = None,
-        num_shards: int = 1,
-        shard_id: int = 0,
-        num_workers: int = 1,
-        data_buffer_size: int = 10,
-        context_window: int = 0,
-    ) -> Any:
+        self, dataset: Any, max_tokens: Optional[int] = 36000, batch_size: Optional[int] = None,
+        max_positions: Optional[int] = None, num_shards: int = 1, shard_id: int = 0, num_workers: int = 1,
+        data_buffer_size: int = 10, context_window: int = 0,
+    ) -> Any:  # fmt: skip
         """Batches for scoring; with ``context_window`` > 0 rows are preceded by the end of the row before."""
         if context_window > 0:
             dataset = LMContextWindowDataset(

@@ -99,16 +99,10 @@ def convert_waveform(
 
 
 def get_waveform(
-    path_or_fp: Source,
-    normalization: bool = True,
-    mono: bool = True,
-    frames: int = -1,
-    start: int = 0,
-    always_2d: bool = True,
-    output_sample_rate: Optional[int] = None,
-    normalize_volume: bool = False,
+    path_or_fp: Source, normalization: bool = True, mono: bool = True, frames: int = -1, start: int = 0,
+    always_2d: bool = True, output_sample_rate: Optional[int] = None, normalize_volume: bool = False,
     waveform_transforms: Any = None,
-) -> tuple[NDArray[np.float32], int]:
+) -> tuple[NDArray[np.float32], int]:  # fmt: skip
     """Samples ``(channels, samples)`` and the sample rate of an audio file.
 
     Args:

@@ -43,26 +43,12 @@ class RawAudioDataset(FairseqDataset):
     """
 
     def __init__(
-        self,
-        sample_rate: int,
-        max_sample_size: Optional[int] = None,
-        min_sample_size: int = 0,
-        shuffle: bool = True,
-        pad: bool = False,
-        normalize: bool = False,
-        compute_mask: bool = False,
-        feature_encoder_spec: str = "None",
-        mask_prob: float = 0.75,
-        mask_prob_adjust: float = 0,
-        mask_length: int = 1,
-        inverse_mask: bool = False,
-        require_same_masks: bool = True,
-        clone_batch: int = 1,
-        expand_adjacent: bool = False,
-        mask_dropout: float = 0,
-        non_overlapping: bool = False,
-        corpus_key: Optional[str] = None,
-    ) -> None:
+        self, sample_rate: int, max_sample_size: Optional[int] = None, min_sample_size: int = 0, shuffle: bool = True,
+        pad: bool = False, normalize: bool = False, compute_mask: bool = False, feature_encoder_spec: str = "None",
+        mask_prob: float = 0.75, mask_prob_adjust: float = 0, mask_length: int = 1, inverse_mask: bool = False,
+        require_same_masks: bool = True, clone_batch: int = 1, expand_adjacent: bool = False, mask_dropout: float = 0,
+        non_overlapping: bool = False, corpus_key: Optional[str] = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if compute_mask:
             raise NotImplementedError("compute_mask: masks of data2vec 2.0 are not made by the data set here")

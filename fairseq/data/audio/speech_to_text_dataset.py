@@ -77,25 +77,13 @@ class SpeechToTextDataset(FairseqDataset):
     LANG_TAG_TEMPLATE = "<lang:{}>"
 
     def __init__(
-        self,
-        split: str,
-        is_train_split: bool,
-        cfg: S2TDataConfig,
-        audio_paths: list[str],
-        n_frames: list[int],
-        src_texts: Optional[list[str]] = None,
-        tgt_texts: Optional[list[str]] = None,
-        speakers: Optional[list[str]] = None,
-        src_langs: Optional[list[str]] = None,
-        tgt_langs: Optional[list[str]] = None,
-        ids: Optional[list[str]] = None,
-        tgt_dict: Any = None,
-        pre_tokenizer: Any = None,
-        bpe_tokenizer: Any = None,
-        n_frames_per_step: int = 1,
-        speaker_to_id: Optional[dict[str, int]] = None,
-        append_eos: bool = True,
-    ) -> None:
+        self, split: str, is_train_split: bool, cfg: S2TDataConfig, audio_paths: list[str], n_frames: list[int],
+        src_texts: Optional[list[str]] = None, tgt_texts: Optional[list[str]] = None,
+        speakers: Optional[list[str]] = None, src_langs: Optional[list[str]] = None,
+        tgt_langs: Optional[list[str]] = None, ids: Optional[list[str]] = None, tgt_dict: Any = None,
+        pre_tokenizer: Any = None, bpe_tokenizer: Any = None, n_frames_per_step: int = 1,
+        speaker_to_id: Optional[dict[str, int]] = None, append_eos: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.n_samples = len(audio_paths)
         for name, values in (("n_frames", n_frames), ("src_texts", src_texts), ("tgt_texts", tgt_texts), ("ids", ids)):
@@ -325,23 +313,17 @@ class SpeechToTextDatasetCreator:
             raise NotImplementedError("auxiliary tasks of speech-to-text are not available here")
         root = Path(cfg.audio_root)
         return SpeechToTextDataset(
-            split_name,
-            is_train_split,
-            cfg,
-            [(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
+            split_name, is_train_split, cfg, [(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
             [int(sample[cls.KEY_N_FRAMES]) for sample in samples],
             src_texts=[sample.get(cls.KEY_SRC_TEXT, cls.DEFAULT_SRC_TEXT) for sample in samples],
             tgt_texts=[sample[cls.KEY_TGT_TEXT] for sample in samples],
             speakers=[sample.get(cls.KEY_SPEAKER, cls.DEFAULT_SPEAKER) for sample in samples],
             src_langs=[sample.get(cls.KEY_SRC_LANG, cls.DEFAULT_LANG) for sample in samples],
             tgt_langs=[sample.get(cls.KEY_TGT_LANG, cls.DEFAULT_LANG) for sample in samples],
-            ids=[sample[cls.KEY_ID] for sample in samples],
-            bpe_tokenizer=bpe_tokenizer,
-            n_frames_per_step=n_frames_per_step,
-            pre_tokenizer=pre_tokenizer,
-            speaker_to_id=speaker_to_id,
+            ids=[sample[cls.KEY_ID] for sample in samples], bpe_tokenizer=bpe_tokenizer,
+            n_frames_per_step=n_frames_per_step, pre_tokenizer=pre_tokenizer, speaker_to_id=speaker_to_id,
             tgt_dict=tgt_dict,
-        )
+        )  # fmt: skip
 
     @classmethod
     def get_size_ratios(cls, datasets: Sequence[SpeechToTextDataset], alpha: float = 1.0) -> list[float]:

@@ -38,22 +38,10 @@ class MaskedLMDataset(FairseqDataset):
     """
 
     def __init__(
-        self,
-        dataset: Any,
-        sizes: Any,
-        vocab: Any,
-        pad_idx: int,
-        mask_idx: int,
-        classif_token_idx: int,
-        sep_token_idx: int,
-        seed: int = 1,
-        shuffle: bool = True,
-        has_pairs: bool = True,
-        segment_id: int = 0,
-        masking_ratio: float = 0.15,
-        masking_prob: float = 0.8,
-        random_token_prob: float = 0.1,
-    ) -> None:
+        self, dataset: Any, sizes: Any, vocab: Any, pad_idx: int, mask_idx: int, classif_token_idx: int,
+        sep_token_idx: int, seed: int = 1, shuffle: bool = True, has_pairs: bool = True, segment_id: int = 0,
+        masking_ratio: float = 0.15, masking_prob: float = 0.8, random_token_prob: float = 0.1,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not has_pairs and not isinstance(dataset, (TokenBlockDataset, ConcatDataset)):
             raise AssertionError(f"expected a TokenBlockDataset or a ConcatDataset, got {type(dataset).__name__}")

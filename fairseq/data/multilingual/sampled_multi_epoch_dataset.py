@@ -33,20 +33,12 @@ class SampledMultiEpochDataset(SampledMultiDataset):
     """
 
     def __init__(
-        self,
-        datasets: Union[Mapping[str, Any], Sequence[Any]],
-        sampling_ratios: Optional[Sequence[float]] = None,
-        seed: int = 2,
-        epoch: int = 1,
-        eval_key: Optional[str] = None,
-        collate_format: Any = CollateFormat.single,
-        virtual_size: Union[int, Callable[..., int], None] = default_virtual_size_func,
-        split: str = "",
-        virtual_epoch_size: Optional[int] = None,
-        shared_collater: bool = False,
-        shard_epoch: int = 1,
+        self, datasets: Union[Mapping[str, Any], Sequence[Any]], sampling_ratios: Optional[Sequence[float]] = None,
+        seed: int = 2, epoch: int = 1, eval_key: Optional[str] = None, collate_format: Any = CollateFormat.single,
+        virtual_size: Union[int, Callable[..., int], None] = default_virtual_size_func, split: str = "",
+        virtual_epoch_size: Optional[int] = None, shared_collater: bool = False, shard_epoch: int = 1,
         shuffle: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.virtual_epoch_size = virtual_epoch_size
         self.num_virtual_epochs: Optional[int] = None
         self.shard_epoch = shard_epoch
@@ -55,17 +47,10 @@ class SampledMultiEpochDataset(SampledMultiDataset):
         self._begin = 0
         self._epoch_sizes: Optional[NDArray[Any]] = None
         super().__init__(
-            datasets,
-            sampling_ratios=sampling_ratios,
-            seed=seed,
-            epoch=epoch,
-            eval_key=eval_key,
-            collate_format=collate_format,
-            virtual_size=virtual_size,
-            split=split,
-            shared_collater=shared_collater,
+            datasets, sampling_ratios=sampling_ratios, seed=seed, epoch=epoch, eval_key=eval_key,
+            collate_format=collate_format, virtual_size=virtual_size, split=split, shared_collater=shared_collater,
             shuffle=shuffle,
-        )
+        )  # fmt: skip
 
     def set_epoch(self, epoch: int) -> None:
         if self.num_virtual_epochs is None:

@@ -46,15 +46,9 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = DownsampledMultiHeadAttention(
-            out_channels,
-            embed_dim,
-            num_heads,
-            dropout=0,
-            bias=True,
-            project_input=project_input,
-            gated=gated,
+            out_channels, embed_dim, num_heads, dropout=0, bias=True, project_input=project_input, gated=gated,
             downsample=downsample,
-        )
+        )  # fmt: skip
         self.in_proj_q = Linear(out_channels, embed_dim)
         self.in_proj_k = Linear(out_channels, embed_dim)
         self.in_proj_v = Linear(out_channels, embed_dim)

@@ -153,12 +153,9 @@ class LightConvDecoderLayer(nn.Module):
         self.encoder_attn_layer_norm: nn.Module | None = None
         if not no_encoder_attn:
             self.encoder_attn = MultiheadAttention(
-                self.embed_dim,
-                args.decoder_attention_heads,
-                dropout=args.attention_dropout,
-                encoder_decoder_attention=True,
-                dictionary=dictionary,
-            )
+                self.embed_dim, args.decoder_attention_heads, dropout=args.attention_dropout,
+                encoder_decoder_attention=True, dictionary=dictionary,
+            )  # fmt: skip
             self.encoder_attn_layer_norm = LayerNorm(self.embed_dim)
         self.fc1 = Linear(self.embed_dim, args.decoder_ffn_embed_dim)
         self.fc2 = Linear(args.decoder_ffn_embed_dim, self.embed_dim)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fairseq import utils
 from fairseq.compat.arch import preset_functions
 from fairseq.models import register_model
+from fairseq.models._shared_embeddings import check_shared_embeddings
 from fairseq.models.fairseq_model import FairseqEncoderDecoderModel
 from fairseq.models.lightconv.decoder import LightConvDecoder
 from fairseq.models.lightconv.encoder import LightConvEncoder
@@ -59,7 +60,8 @@ class LightConvModel(FairseqEncoderDecoderModel):
         source, target = task.source_dictionary, task.target_dictionary
         encoder_embed = _embedding(source, args.encoder_embed_dim, args.encoder_embed_path)
         if args.share_all_embeddings:
-            _check_sharing(args, source, target)
+            widths = args.encoder_embed_dim, args.decoder_embed_dim
+            check_shared_embeddings(source, target, widths, (args.encoder_embed_path, args.decoder_embed_path))
             decoder_embed = encoder_embed
             args.share_decoder_input_output_embed = True
         else:
@@ -83,13 +85,6 @@ def _embedding(dictionary: Any, width: int, path: str | None) -> nn.Embedding:
     if path:
         embedding = utils.load_embedding(utils.parse_embedding(path), dictionary, embedding)
     return embedding
-
-
-def _check_sharing(args: Any, source: Any, target: Any) -> None:
-    if source != target:
-        raise ValueError("--share-all-embeddings requires a joined dictionary")
-    if args.decoder_embed_path and args.decoder_embed_path != args.encoder_embed_path:
-        raise ValueError("--share-all-embeddings not compatible with --decoder-embed-path")
 
 
 _arch = preset_functions("fairseq.models.lightconv", "lightconv", PRESETS)

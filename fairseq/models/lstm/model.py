@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fairseq import utils
 from fairseq.compat.arch import preset_functions
 from fairseq.models import register_model
+from fairseq.models._shared_embeddings import check_shared_embeddings
 from fairseq.models.fairseq_model import FairseqEncoderDecoderModel
 from fairseq.models.lstm.decoder import LSTMDecoder
 from fairseq.models.lstm.encoder import LSTMEncoder
@@ -123,12 +124,8 @@ def build_embeddings(args: Any, task: Any) -> tuple[nn.Embedding, nn.Embedding]:
 def check_sharing(args: Any, source: Any, target: Any) -> None:
     """Refuse shared embeddings that cannot be shared."""
     if args.share_all_embeddings:
-        if source != target:
-            raise ValueError("--share-all-embeddings requires a joined dictionary")
-        if args.encoder_embed_dim != args.decoder_embed_dim:
-            raise ValueError("--share-all-embeddings requires --encoder-embed-dim to match --decoder-embed-dim")
-        if args.decoder_embed_path and args.decoder_embed_path != args.encoder_embed_path:
-            raise ValueError("--share-all-embeddings not compatible with --decoder-embed-path")
+        widths = args.encoder_embed_dim, args.decoder_embed_dim
+        check_shared_embeddings(source, target, widths, (args.encoder_embed_path, args.decoder_embed_path))
     shares_output = args.share_all_embeddings or args.share_decoder_input_output_embed
     if shares_output and args.decoder_embed_dim != args.decoder_out_embed_dim:
         raise ValueError(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq import utils
+from fairseq.models._shared_embeddings import check_shared_embeddings
 from fairseq.models.fairseq_model import FairseqEncoderDecoderModel
 from fairseq.models.feature_forward import ends_with_output_layer, plain_softmax
 from fairseq.models.transformer._parts import Embedding
@@ -81,15 +82,12 @@ class TransformerModelBase(FairseqEncoderDecoderModel):
     @classmethod
     def _build_embeddings(cls, cfg: Any, src_dict: Any, tgt_dict: Any) -> Tuple[nn.Module, nn.Module]:
         if cfg.share_all_embeddings:
-            if src_dict != tgt_dict:
-                raise ValueError("--share-all-embeddings requires a joined dictionary")
-            if cfg.encoder.embed_dim != cfg.decoder.embed_dim:
-                raise ValueError(
-                    "--share-all-embeddings requires --encoder-embed-dim to match --decoder-embed-dim: "
-                    f"{cfg.encoder.embed_dim} and {cfg.decoder.embed_dim}"
-                )
-            if cfg.decoder.embed_path and cfg.decoder.embed_path != cfg.encoder.embed_path:
-                raise ValueError("--share-all-embeddings not compatible with --decoder-embed-path")
+            check_shared_embeddings(
+                src_dict,
+                tgt_dict,
+                (cfg.encoder.embed_dim, cfg.decoder.embed_dim),
+                (cfg.encoder.embed_path, cfg.decoder.embed_path),
+            )
         shared = cfg.share_all_embeddings or cfg.merge_src_tgt_embed
         encoder_embed = cls.build_embedding(cfg, src_dict, cfg.encoder.embed_dim, cfg.encoder.embed_path)
         if shared:
