@@ -1,6 +1,5 @@
 """Translation: sentence pairs in two languages, with a dictionary each."""
 
-import itertools
 import json
 import logging
 import os
@@ -14,13 +13,12 @@ import torch
 
 from fairseq.data import data_utils
 from fairseq.data.append_token_dataset import AppendTokenDataset
-from fairseq.data.concat_dataset import ConcatDataset
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.indexed_dataset import dataset_exists, get_available_dataset_impl
+from fairseq.data.indexed_dataset import get_available_dataset_impl
 from fairseq.data.language_pair_dataset import LanguagePairDataset
+from fairseq.data.pair_files import load_alignments as open_alignments
+from fairseq.data.pair_files import load_sides
 from fairseq.data.prepend_token_dataset import PrependTokenDataset
-from fairseq.data.shorten_dataset import TruncateDataset
-from fairseq.data.strip_token_dataset import StripTokenDataset
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.constants import ChoiceEnum
 from fairseq.dataclass.fields import option
@@ -32,55 +30,6 @@ __all__ = ["EVAL_BLEU_ORDER", "TranslationConfig", "TranslationTask", "load_lang
 EVAL_BLEU_ORDER = 4
 
 logger = logging.getLogger(__name__)
-
-
-def _find_prefix(data_path: str, split: str, src: str, tgt: str, dataset_impl: Any) -> Optional[str]:
-    """Path of ``SPLIT.SRC-TGT.`` (languages in either order) in a folder; ``None`` if there is no such data."""
-    for first, second in ((src, tgt), (tgt, src)):
-        prefix = os.path.join(data_path, f"{split}.{first}-{second}.")
-        if dataset_exists(prefix + src, impl=dataset_impl):
-            return prefix
-    return None
-
-
-def _load_sides(
-    data_path: str,
-    split: str,
-    src: str,
-    src_dict: Any,
-    tgt: str,
-    tgt_dict: Any,
-    combine: bool,
-    dataset_impl: Optional[str],
-    max_source_positions: int,
-    truncate_source: bool,
-) -> tuple[list[Any], list[Any]]:
-    """Source and target data of ``split``, and of ``split1``, ``split2``, ... with ``combine``."""
-    sources: list[Any] = []
-    targets: list[Any] = []
-    for number in itertools.count():
-        name = split + (str(number) if number > 0 else "")
-        prefix = _find_prefix(data_path, name, src, tgt, dataset_impl)
-        if prefix is None:
-            if number > 0:
-                break
-            raise FileNotFoundError(f"Dataset not found: {split} ({data_path})")
-        source = data_utils.load_indexed_dataset(prefix + src, src_dict, dataset_impl)
-        if truncate_source:
-            stripped = TruncateDataset(StripTokenDataset(source, src_dict.eos()), max_source_positions - 1)
-            source = AppendTokenDataset(stripped, src_dict.eos())
-        sources.append(source)
-        target = data_utils.load_indexed_dataset(prefix + tgt, tgt_dict, dataset_impl)
-        if target is not None:
-            targets.append(target)
-        logger.info("%s %s %s-%s %s examples", data_path, name, src, tgt, len(source))
-        if not combine:
-            break
-    if targets and len(targets) != len(sources):
-        raise AssertionError(
-            f"{data_path}: {len(sources)} parts of {split} have sources, but {len(targets)} have targets ({src}-{tgt})"
-        )
-    return sources, targets
 
 
 def load_langpair_dataset(
@@ -125,16 +74,10 @@ def load_langpair_dataset(
     Raises:
         FileNotFoundError: no data for the split.
     """
-    sources, targets = _load_sides(
-        data_path, split, src, src_dict, tgt, tgt_dict, combine, dataset_impl, max_source_positions, truncate_source
-    )
-    ratios = [1] * len(sources)
-    if upsample_primary > 0:
-        ratios[0] = upsample_primary
-    source = sources[0] if len(sources) == 1 else ConcatDataset(sources, ratios)
-    target = None
-    if targets:
-        target = targets[0] if len(targets) == 1 else ConcatDataset(targets, ratios)
+    source, target = load_sides(
+        data_path, split, src, src_dict, tgt, tgt_dict, combine, dataset_impl, upsample_primary,
+        max_source_positions if truncate_source else None, logger,
+    )  # fmt: skip
 
     if prepend_bos:
         if not (hasattr(src_dict, "bos_index") and hasattr(tgt_dict, "bos_index")):
@@ -153,12 +96,7 @@ def load_langpair_dataset(
             eos = tgt_dict.index(f"[{tgt}]")
             target = AppendTokenDataset(target, eos)
 
-    alignments = None
-    if load_alignments:
-        align_path = os.path.join(data_path, f"{split}.align.{src}-{tgt}")
-        if dataset_exists(align_path, impl=dataset_impl):
-            alignments = data_utils.load_indexed_dataset(align_path, None, dataset_impl)
-
+    alignments = open_alignments(data_path, split, src, tgt, dataset_impl) if load_alignments else None
     return LanguagePairDataset(
         source,
         source.sizes,

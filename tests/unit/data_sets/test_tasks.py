@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support import write_split
 
 from fairseq.data import Dictionary, data_utils
-from fairseq.data.indexed_dataset import make_builder
 from fairseq.tasks import _generation
 from fairseq.tasks.denoising import DenoisingConfig, DenoisingTask
 from fairseq.tasks.fairseq_task import FairseqTask, LegacyFairseqTask, StatefulContainer
@@ -25,14 +25,6 @@ def write_dictionary(path, words=WORDS):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{word} 1\n" for word in words), encoding="utf-8")
     return Dictionary.load(str(path))
-
-
-def write_split(prefix, dictionary, lines):
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    builder = make_builder(f"{prefix}.bin", "mmap", vocab_size=len(dictionary))
-    for line in lines:
-        builder.add_item(dictionary.encode_line(line, add_if_not_exist=False))
-    builder.finalize(f"{prefix}.idx")
 
 
 @pytest.fixture
