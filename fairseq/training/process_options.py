@@ -95,8 +95,29 @@ def choose_float32(uses_cuda: bool) -> None:
     logger.info("float32 matrices are multiplied in TensorFloat-32")
 
 
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """The layers that a model is a stack of, if they are most of it.
+
+    Compiling one layer serves all of its kind, so that a deep model compiles as fast as a shallow one. Layers are the
+    members of module lists that have parts of their own and at least one sibling of the same class.
+
+    Returns:
+        The layers; empty where they hold less than half of the parameters outside embeddings.
+    """
+    found: dict[int, nn.Module] = {}
+    for stack in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
+        layers = [layer for layer in stack if next(layer.children(), None) is not None]
+        kinds = [type(layer) for layer in layers]
+        found.update((id(layer), layer) for layer in layers if kinds.count(type(layer)) > 1)
+    inner = {id(part) for layer in found.values() for part in layer.modules() if part is not layer}
+    blocks = [layer for layer in found.values() if id(layer) not in inner]
+    looked_up = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
+    total = sum(p.numel() for p in model.parameters() if id(p) not in looked_up)
+    return blocks if 2 * sum(p.numel() for layer in blocks for p in layer.parameters()) >= total > 0 else []
+
+
 def compile_if_asked(model: nn.Module) -> None:
-    """Have ``model`` compiled at its first call, in place: its class, its parameters and their names stay.
+    """Have ``model``, or the layers it is a stack of, compiled at the first call: classes, parameters and names stay.
 
     Raises:
         ValueError: an unknown mode in ``FAIRSEQ_COMPILE``.
@@ -107,6 +128,9 @@ def compile_if_asked(model: nn.Module) -> None:
     mode = "default" if mode == "1" else mode
     if mode not in COMPILE_MODES:
         raise ValueError(f"{COMPILE_ENV}={mode}: choose one of {', '.join(COMPILE_MODES)}")
-    logger.info("compiling the model (torch.compile, mode %s); the first updates are slow", mode)
-    # Lengths differ from batch to batch: without dynamic shapes each pair of lengths would be compiled anew.
-    model.compile(mode=mode, dynamic=True)
+    blocks = repeated_blocks(model)
+    what = f"{len(blocks)} layers" if blocks else "the model"
+    logger.info("compiling %s (torch.compile, mode %s); the first updates are slow", what, mode)
+    for module in blocks or [model]:
+        # Lengths differ from batch to batch: without dynamic shapes each pair of lengths would be compiled anew.
+        module.compile(mode=mode, dynamic=True)
