@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Int8Linear", "quantize_linear"]
+__all__ = ["Int8Linear", "quantize_linear", "rounded_up"]
 
 
 class Int8Linear(nn.Module):
@@ -50,7 +50,7 @@ class Int8Linear(nn.Module):
         """``(..., in_features)`` -> ``(..., out_features)``, float32."""
         rows = x.reshape(-1, self.in_features)
         count = rows.size(0)
-        missing = _rounded_up(count) - count
+        missing = rounded_up(count) - count
         if missing:
             rows = F.pad(rows, (0, 0, 0, missing))
         # Inputs use 7 bits: sums of products of 8-bit numbers overflow on processors without the newest instructions.
@@ -62,7 +62,7 @@ class Int8Linear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
-def _rounded_up(count: int) -> int:
+def rounded_up(count: int) -> int:
     """The next number of rows that is worth a kernel of its own: at most an eighth more, or a multiple of 32.
 
     The library compiles a kernel for every layer and number of rows, which takes longer than a hundred rows' product;

@@ -15,11 +15,41 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["PrefixCache"]
+__all__ = ["PrefixCache", "Spare"]
 
 # Steps to make room for at once, and between two looks for slots that nobody needs.
 _ROOM = 16
 _LOOK = 4
+
+
+class Spare:
+    """Memory that the last tensor left when it moved, for the next one: new memory costs more than what is moved."""
+
+    def __init__(self) -> None:
+        self._flat: Tensor | None = None
+
+    def take(self, like: Tensor, *shape: int) -> Tensor:
+        """A tensor of this shape, with any contents."""
+        flat, size = self._flat, math.prod(shape)
+        if flat is None or flat.numel() < size:
+            return like.new_empty(shape)
+        self._flat = None
+        return flat[:size].view(shape)
+
+    def leave(self, tensor: Tensor) -> None:
+        """Offer the whole memory behind a contiguous tensor that is no longer used."""
+        base = tensor if tensor._base is None else tensor._base
+        if self._flat is None or self._flat.numel() < base.numel():
+            self._flat = base.view(-1)
+
+    def select(self, tensor: Tensor, dim: int, rows: Tensor) -> Tensor:
+        """``tensor.index_select(dim, rows)`` into the spare memory; ``tensor`` becomes spare."""
+        shape = list(tensor.shape)
+        shape[dim] = rows.numel()
+        moved = self.take(tensor, *shape)
+        torch.index_select(tensor, dim, rows, out=moved)
+        self.leave(tensor)
+        return moved
 
 
 class PrefixCache:
@@ -45,6 +75,7 @@ class PrefixCache:
         self.capacity = min(beam, 4) * _ROOM
         # Slots first: taking in a step is one copy, leaving some behind is a selection of long rows.
         self.buffers = [like.new_empty(self.capacity, bsz, width) for _ in range(layers)]
+        self._spare = Spare()
         self.slots = torch.zeros(bsz * beam, _ROOM, dtype=torch.long, device=like.device)
         self.mask = like.new_zeros(bsz, 1, beam, 0)
         self._may_look = like.device.type == "cpu"
@@ -119,10 +150,11 @@ class PrefixCache:
         self.capacity = new_used + self.beam * _ROOM // 2
         self.used = new_used
         for layer, buffer in enumerate(self.buffers):
-            moved = buffer.new_empty(self.capacity, self.bsz, self.width)
+            moved = self._spare.take(buffer, self.capacity, self.bsz, self.width)
             flat = buffer.view(-1, self.width)
             torch.index_select(flat, 0, index, out=moved.view(-1, self.width)[: index.numel()])
             self.buffers[layer] = moved
+            self._spare.leave(buffer)
 
     def _make_room(self, count: int) -> None:
         if self._may_look:

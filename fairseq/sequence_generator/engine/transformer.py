@@ -26,8 +26,9 @@ from fairseq.modules.lean_layer_norm import LeanLayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_linear, linear_map
-from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
+from fairseq.sequence_generator.engine.prefix_cache import PrefixCache, Spare
 from fairseq.sequence_generator.engine.unchanged import is_unhooked, keeps
+from fairseq.sequence_generator.int8 import Int8Linear, rounded_up
 
 __all__ = ["TransformerStep", "Weights", "is_known_transformer", "through_layers", "weights_of"]
 
@@ -171,6 +172,7 @@ class Weights:
     narrow: LinearMap | None
     project: LinearMap
     lasting: bool
+    eight_bit: bool
     spaces: list[Any] = field(default_factory=list)
 
 
@@ -192,6 +194,7 @@ def weights_of(model: Any) -> Weights:
         narrow=linear_map([decoder.project_out_dim], copies) if decoder.project_out_dim is not None else None,
         project=linear_map([decoder.output_projection], copies),
         lasting=copies,
+        eight_bit=any(isinstance(module, Int8Linear) for module in decoder.modules()),
     )
     if copies:
         _KNOWN[decoder] = (looks, weights)
@@ -222,6 +225,7 @@ class TransformerStep:
         width = 2 * self.decoder.embed_dim
         self.cache = PrefixCache(len(self.weights.layers), width, bsz, beam, like)
         self.source: list[Tensor] = []
+        self._spare = Spare()
         self.source_mask: Tensor | None = None
         if encoder_out is not None:
             self._read(encoder_out)
@@ -246,7 +250,7 @@ class TransformerStep:
         self.cache.follow(rows, kept)
         if kept is not None:
             self.bsz = kept.numel()
-            self.source = [source.index_select(1, kept) for source in self.source]
+            self.source = [self._spare.select(source, 1, kept) for source in self.source]
             if self.source_mask is not None:
                 self.source_mask = self.source_mask.index_select(0, kept)
 
@@ -264,13 +268,23 @@ class TransformerStep:
             tokens = tokens[:: self.beam]
         count = tokens.size(0) // self.bsz
         x = self.decoder._embed(tokens, {})[0].squeeze(1)
+        if self.weights.eight_bit:
+            x = _repeat_first(x, rounded_up(x.size(0)))
         first, end = self.cache.open(count)
         mask = self.cache.mask[:, :, :count]
 
         def write(layer: int, values: Tensor) -> Tensor:
             return self.cache.write(layer, first, end, values)
 
-        return through_layers(self.weights, x, write, mask, self.source, self.source_mask)
+        def run(careful: bool) -> tuple[Tensor, Tensor | None]:
+            return through_layers(self.weights, x, write, mask, self.source, self.source_mask, careful)
+
+        on_cpu = x.device.type == "cpu"
+        logits, attention = run(not on_cpu)
+        if on_cpu and not math.isfinite(float(logits[:, 0].sum())):
+            # A hypothesis overflowed, and its siblings looked at it: once more, into the same slots.
+            logits, attention = run(True)
+        return logits, attention
 
 
 # Keys and values (n, B, 2 C) of a layer's number -> those of all words so far, (slots, n, 2 C).
@@ -278,28 +292,55 @@ Write = Callable[[int, Tensor], Tensor]
 
 
 def through_layers(
-    weights: Weights, x: Tensor, write: Write, mask: Tensor, source: list[Tensor], source_mask: Tensor | None
+    weights: Weights,
+    x: Tensor,
+    write: Write,
+    mask: Tensor,
+    source: list[Tensor],
+    source_mask: Tensor | None,
+    careful: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
-    """Embedded words ``(N, C)`` -> logits ``(N, V)`` and the last layer's attention to the source ``(N, S)``."""
+    """One step.
+
+    Args:
+        x: embedded words, ``(N, C)``; more rows, copies of the first, are computed and thrown away.
+        write: keeps keys and values.
+        mask: additive, ``(n, 1, B, slots)``.
+        source: keys and values of the source per layer, ``(S, n, 2 C)``.
+        source_mask: additive, ``(n, 1, 1, S)``.
+        careful: whether to keep hypotheses that overflow from their siblings.
+
+    Returns:
+        logits ``(N, V)`` and the last layer's attention to the source ``(N, S)``.
+    """
     attention: Tensor | None = None
     last = len(weights.layers) - 1
     for i, layer in enumerate(weights.layers):
-        x = _attend_to_prefix(layer, x, partial(write, i), mask)
+        x = _attend_to_prefix(layer, x, partial(write, i), mask, careful)
         if source:
-            x, attention = _attend_to_source(layer, x, source[i], source_mask, i == last)
+            x, attention = _attend_to_source(layer, x, mask.size(2), source[i], source_mask, i == last)
         x = _feed_forward(layer, x)
     if weights.norm is not None:
         x = weights.norm(x)
     if weights.narrow is not None:
         x = weights.narrow(x)
-    return weights.project(x), attention
+    return weights.project(x)[: mask.size(0) * mask.size(2)], attention
 
 
-def _attend_to_prefix(layer: _Layer, x: Tensor, write: Callable[[Tensor], Tensor], mask: Tensor) -> Tensor:
-    width = x.size(1)
-    y = layer.qkv(layer.self_norm(x) if layer.norm_first else x).view(mask.size(0), -1, 3 * width)
-    _contain(y, width)
-    attended = _attend(y[:, :, :width], write(y[:, :, width:]), layer.self_heads, mask, layer.self_scale)
+def _repeat_first(rows: Tensor, count: int) -> Tensor:
+    """More rows, equal to the first: they change neither the range of the numbers nor anybody's result."""
+    missing = count - rows.size(0)
+    return torch.cat([rows, rows[:1].expand(missing, -1)]) if missing > 0 and rows.size(0) > 0 else rows
+
+
+def _attend_to_prefix(
+    layer: _Layer, x: Tensor, write: Callable[[Tensor], Tensor], mask: Tensor, careful: bool
+) -> Tensor:
+    width, bsz, beam = x.size(1), mask.size(0), mask.size(2)
+    y = layer.qkv(layer.self_norm(x) if layer.norm_first else x)[: bsz * beam].view(bsz, beam, 3 * width)
+    if careful:
+        _contain(y, width)
+    attended = _attend(y[:, :, :width], write(y[:, :, width:]), layer.self_heads, mask, layer.self_scale, x.size(0))
     x = layer.self_out(attended).add_(x)
     return x if layer.norm_first else layer.self_norm(x)
 
@@ -321,15 +362,16 @@ def _contain(y: Tensor, width: int) -> None:
 
 
 def _attend_to_source(
-    layer: _Layer, x: Tensor, source: Tensor, mask: Tensor | None, visibly: bool
+    layer: _Layer, x: Tensor, beam: int, source: Tensor, mask: Tensor | None, visibly: bool
 ) -> tuple[Tensor, Tensor | None]:
     assert layer.source_q is not None and layer.source_out is not None and layer.source_norm is not None
-    y = layer.source_q(layer.source_norm(x) if layer.norm_first else x).view(source.size(1), -1, x.size(1))
+    bsz, rows = source.size(1), x.size(0)
+    y = layer.source_q(layer.source_norm(x) if layer.norm_first else x)[: bsz * beam].view(bsz, beam, -1)
     attention: Tensor | None = None
     if visibly:
-        attended, attention = _attend_visibly(y, source, layer.source_heads, mask, layer.source_scale)
+        attended, attention = _attend_visibly(y, source, layer.source_heads, mask, layer.source_scale, rows)
     else:
-        attended = _attend(y, source, layer.source_heads, mask, layer.source_scale)
+        attended = _attend(y, source, layer.source_heads, mask, layer.source_scale, rows)
     x = layer.source_out(attended).add_(x)
     return (x if layer.norm_first else layer.source_norm(x)), attention
 
@@ -347,20 +389,32 @@ def _split(q: Tensor, keys: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]
     return q.unflatten(2, (heads, -1)).transpose(1, 2), k, v
 
 
-def _attend(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float) -> Tensor:
-    """Attention of all hypotheses to the keys of their sentence; ``(N, C)``."""
+def _as_rows(attended: Tensor, rows: int) -> Tensor:
+    """``(n, H, B, D)`` -> ``(rows, C)``; rows that are missing are copies of the first."""
+    bsz, heads, beam, size = attended.shape
+    turned = attended.transpose(1, 2)
+    if bsz * beam == rows:
+        return turned.reshape(rows, heads * size)
+    found = attended.new_empty(rows, heads * size)
+    found[: bsz * beam].view(turned.shape).copy_(turned)
+    found[bsz * beam :] = found[0]
+    return found
+
+
+def _attend(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float, rows: int) -> Tensor:
+    """Attention of all hypotheses to the keys of their sentence; ``(rows, C)``."""
     split_q, k, v = _split(q, keys, heads)
-    out = F.scaled_dot_product_attention(split_q, k, v, attn_mask=mask, scale=scale)
-    return out.transpose(1, 2).reshape(-1, q.size(2))
+    return _as_rows(F.scaled_dot_product_attention(split_q, k, v, attn_mask=mask, scale=scale), rows)
 
 
-def _attend_visibly(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def _attend_visibly(
+    q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float, rows: int
+) -> tuple[Tensor, Tensor]:
     """The same, and the weights averaged over heads ``(N, S)``."""
     split_q, k, v = _split(q, keys, heads)
     scores = torch.matmul(split_q * scale, k.transpose(2, 3))
     if mask is not None:
         scores = scores + mask
     weights = torch.softmax(scores.float(), dim=-1)
-    out = torch.matmul(weights.to(v.dtype), v)
     seen = weights.mean(dim=1).to(q.dtype)
-    return out.transpose(1, 2).reshape(-1, q.size(2)), seen.reshape(-1, seen.size(2))
+    return _as_rows(torch.matmul(weights.to(v.dtype), v), rows), seen.reshape(-1, seen.size(2))

@@ -21,7 +21,7 @@ from fairseq.modules import MultiheadAttention
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from fairseq.sequence_generator.engine import ensemble as engine
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
-from fairseq.sequence_generator.int8 import Int8Linear, _rounded_up, quantize_linear
+from fairseq.sequence_generator.int8 import Int8Linear, quantize_linear, rounded_up
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.token_generation_constraints import pack_constraints
 
@@ -184,8 +184,8 @@ def test_rows_that_are_added_to_share_a_kernel_change_nothing() -> None:
         x = torch.rand(count, 12) + 1
         direct = torch.ops.quantized.linear_dynamic(x, layer._packed, reduce_range=True) if count else x[:, :8]
         assert torch.equal(layer(x), direct)
-    assert [_rounded_up(n) for n in (0, 1, 32, 33, 300, 1000)] == [0, 32, 32, 64, 320, 1024]
-    assert all(_rounded_up(n) <= max(n + 31, n * 9 / 8) for n in range(5000))
+    assert [rounded_up(n) for n in (0, 1, 32, 33, 300, 1000)] == [0, 32, 32, 64, 320, 1024]
+    assert all(rounded_up(n) <= max(n + 31, n * 9 / 8) for n in range(5000))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
