@@ -18,6 +18,7 @@ from fairseq.sequence_generator.engine.ensemble import EngineSteps
 from fairseq.sequence_generator.ensemble import EnsembleModel
 from fairseq.sequence_generator.finalize import Collector, Hypothesis, append_hypotheses
 from fairseq.sequence_generator.language_model import LanguageModelVote
+from fairseq.utils.devices import leave_out_cudnn_attention
 
 __all__ = ["SequenceGenerator"]
 
@@ -177,6 +178,8 @@ class SequenceGenerator(nn.Module):
     ) -> list[list[Hypothesis]]:
         net_input = sample["net_input"]
         source, src_lengths = self._source(net_input)
+        if source.is_cuda:
+            leave_out_cudnn_attention()  # here as well, for programs that load and move models themselves
         if constraints is not None and not self.search.supports_constraints:
             raise NotImplementedError(
                 "Target-side constraints were provided, but search method doesn't support them. "

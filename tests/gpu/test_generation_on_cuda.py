@@ -125,8 +125,9 @@ def test_a_step_waits_for_the_gpu_once(stepping: str) -> None:
             generator.generate(None, sample)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    inside = [str(entry.message) for entry in seen if "synchroniz" in str(entry.message)]
-    assert 0 < len(inside) <= 20, inside[:3]
+    inside = [str(entry.message) for entry in seen if "called a synchronizing" in str(entry.message)]
+    # Modules also look whether the last words are padding: then they attend without a mask.
+    assert 0 < len(inside) <= (40 if stepping == "modules" else 20), inside[:3]
 
 
 def test_hypotheses_do_not_depend_on_the_batch() -> None:

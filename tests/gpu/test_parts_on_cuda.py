@@ -75,7 +75,7 @@ def test_every_backend_gives_the_gradients_of_the_bare_model(backend: str, nccl:
     def gradients(wrap: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
         model: Any = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).cuda()
-        settings = DistributedTrainingConfig(ddp_backend=backend, tpu=False)
+        settings = DistributedTrainingConfig(ddp_backend=backend, tpu=False, fp16=False)
         used = wrap_model(settings, model, nccl, torch.device("cuda", 0)) if wrap else model
         used(torch.ones(3, 4, device="cuda")).square().sum().backward()
         if hasattr(used, "all_reduce_grads"):

@@ -89,7 +89,8 @@ def assert_same(first: Any, second: Any) -> None:
         assert [h["tokens"].tolist() for h in ours] == [h["tokens"].tolist() for h in theirs]
         for a, b in zip(ours, theirs):
             assert torch.allclose(a["positional_scores"], b["positional_scores"], atol=1e-4)
-            assert torch.allclose(a["attention"], b["attention"], atol=1e-4)
+            if a["score"] > -torch.inf:  # of hypotheses without a chance it is left to chance which are kept
+                assert torch.allclose(a["attention"], b["attention"], atol=1e-4)
 
 
 CONSTRAINTS = pack_constraints([[torch.tensor([6, 7]), torch.tensor([9])], [torch.tensor([10])], []])
