@@ -99,6 +99,9 @@ class MultiheadAttention(FairseqIncrementalDecoder):
             self.bias_v = nn.Parameter(torch.empty(1, 1, embed_dim))
         self.add_zero_attn = add_zero_attn
         self.beam_size = 1
+        # Whether the encoder's keys are cached once for all hypotheses of a sentence. A subclass with a forward of its
+        # own caches them for each hypothesis.
+        self.one_key_per_sentence = False
         self.use_xformers = False
         self.onnx_trace = False
         self.skip_embed_dim_check = False
@@ -157,8 +160,10 @@ class MultiheadAttention(FairseqIncrementalDecoder):
             if static_kv and "prev_key" in saved:
                 # The keys are there already; what is given would only be projected to the same.
                 key = value = None
-            elif self.encoder_decoder_attention and key is not None and self.beam_size > 1 and key.size(1) == batch:
-                key, key_padding_mask = self._one_key_per_sentence(key, key_padding_mask)
+            elif static_kv and self.encoder_decoder_attention and key is not None:
+                self.one_key_per_sentence = self.beam_size > 1
+                if self.one_key_per_sentence and key.size(1) == batch:
+                    key, key_padding_mask = self._one_key_per_sentence(key, key_padding_mask)
 
         q, k, v = self._project(query, key, value)
         if self.bias_k is not None and k is not None and v is not None:
@@ -441,7 +446,7 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         if self.encoder_decoder_attention and key is not None:
             if key.size(0) * self.beam_size == new_order.size(0):
                 return incremental_state
-            if self.beam_size > 1 and new_order.size(0) % self.beam_size == 0:
+            if self.one_key_per_sentence and new_order.size(0) % self.beam_size == 0:
                 order = new_order.view(-1, self.beam_size)[:, 0].div(self.beam_size, rounding_mode="floor")
         for name in saved.keys():  # noqa: SIM118  TorchScript iterates over keys() only
             entry = saved[name]

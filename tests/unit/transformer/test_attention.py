@@ -126,6 +126,37 @@ def test_a_beam_shares_the_keys_of_its_sentence() -> None:
     torch.testing.assert_close(rest, apart[:, [1, 0, 4, 4]])
 
 
+class KeysOfItsOwn(MultiheadAttention):
+    """Files the encoder's keys for every hypothesis, as the forward methods of published subclasses do."""
+
+    def forward(self, query, key, value, incremental_state=None):  # type: ignore[no-untyped-def, override]
+        saved = self._get_input_buffer(incremental_state)
+        if "prev_key" not in saved:
+            saved["prev_key"] = key.transpose(0, 1).unsqueeze(1)
+        self._set_input_buffer(incremental_state, saved)
+        return saved["prev_key"]
+
+
+def test_keys_that_a_subclass_files_for_each_hypothesis_follow_their_hypotheses() -> None:
+    module = KeysOfItsOwn(C, 2, encoder_decoder_attention=True)
+    module.set_beam_size(2)
+    memory = torch.randn(S, B, C).repeat_interleave(2, 1)
+    state: dict = {}
+    keys = module(None, memory, memory, state)
+    order = torch.tensor([1, 0, 4, 4])  # the middle sentence is finished
+    module.reorder_incremental_state(state, order)
+    torch.testing.assert_close(module(None, None, None, state), keys[order])
+
+
+def test_a_memory_that_grows_is_kept_for_each_hypothesis() -> None:
+    module = attention(encoder_decoder_attention=True).eval()
+    query, memory = torch.randn(1, 4, C), torch.randn(S, 4, C)
+    apart, _ = module(query, memory, memory)
+    module.set_beam_size(2)
+    together, _ = module(query, memory, memory, None, {})
+    torch.testing.assert_close(together, apart)
+
+
 def test_a_training_batch_is_not_taken_for_a_beam() -> None:
     module = attention(encoder_decoder_attention=True)
     x, memory = torch.randn(T, 4, C), torch.randn(S, 4, C)
