@@ -194,6 +194,47 @@ def test_one_line_at_a_time_gives_what_generate_gives(run: Callable[..., list[st
     assert outputs(run("interactive", stdin="\n".join(SOURCES) + "\n")) == outputs(run("generate"))
 
 
+def test_tools_leave_the_step_to_the_task(run: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq.tasks.translation import TranslationTask
+
+    step = TranslationTask.inference_step
+
+    def own(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = step(self, *args, **kwargs)
+        seven = self.target_dictionary.index("SEVEN")
+        return [[{**h, "tokens": h["tokens"].clone().fill_(seven)} for h in hypotheses] for hypotheses in found]
+
+    monkeypatch.setattr(TranslationTask, "inference_step", own)
+    for tool, stdin in (("generate", ""), ("interactive", "one\ntwo\n")):
+        outputs = [line.split("\t")[2] for line in run(tool, stdin=stdin) if line.startswith("H-")]
+        assert outputs and all(set(text.split()) == {"SEVEN"} for text in outputs)
+
+
+def test_a_long_session_keeps_nothing(run: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+
+    import torch
+
+    held: list[tuple[int, int]] = []
+
+    class Lines(io.StringIO):
+        def __iter__(self) -> Any:
+            for i in range(620):
+                if i in (220, 600):
+                    gc.collect()
+                    tensors = sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects())
+                    held.append((sys.getallocatedblocks(), tensors))
+                yield SOURCES[i % len(SOURCES)] + "\n"
+
+    monkeypatch.setattr(io, "StringIO", Lines)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        # What is printed is held by whoever reads it.
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        run("interactive", "--buffer-size", "20", "--batch-size", "20")
+    (before, few), (after, many) = held
+    assert many <= few + 8 and after - before < 1000, held
+
+
 def test_a_batch_cannot_be_larger_than_the_buffer(run: Callable[..., list[str]]) -> None:
     with pytest.raises(AssertionError, match="cannot be larger than --buffer-size"):
         run("interactive", "--batch-size", "4", "--buffer-size", "2")
