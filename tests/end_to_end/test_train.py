@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,53 +12,22 @@ import time
 
 import pytest
 import torch
+import toy_training
+from toy_training import MODEL, RUN, run, same
 
-from fairseq import checkpoint_utils, options
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq import checkpoint_utils
 from fairseq.serialization import read_checkpoint
-from fairseq.training import main, preemption
-
-MODEL = (  # noqa: SIM905
-    "--arch lstm --encoder-embed-dim 8 --encoder-hidden-size 8 --decoder-embed-dim 8 --decoder-hidden-size 8 "
-    "--decoder-out-embed-dim 8 --encoder-layers 1 --decoder-layers 1 --dropout 0.2"
-).split()
-RUN = (  # noqa: SIM905
-    "--task translation -s aa -t bb --cpu --num-workers 0 --seed 3 --log-format json --log-interval 1 --max-tokens 60 "
-    "--optimizer adam --lr 0.01 --lr-scheduler inverse_sqrt --warmup-updates 4"
-).split()
+from fairseq.training import preemption
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
+@pytest.fixture
+def data(toy_pairs):
     """A folder of sixty pairs of sentences, ten to validate on."""
-    folder = tmp_path_factory.mktemp("data")
-    draw = random.Random(1)
-    for split, lines in (("train", 60), ("valid", 10)):
-        source = [[draw.choice("abcdefgh") for _ in range(draw.randint(2, 8))] for _ in range(lines)]
-        (folder / f"{split}.aa").write_text("".join(" ".join(words) + "\n" for words in source))
-        (folder / f"{split}.bb").write_text("".join(" ".join(reversed(words)) + "\n" for words in source))
-    from fairseq_cli.preprocess import main as preprocess
-
-    words = ["-s", "aa", "-t", "bb", "--trainpref", f"{folder}/train", "--validpref", f"{folder}/valid"]
-    preprocess(options.get_preprocessing_parser().parse_args([*words, "--destdir", f"{folder}/bin"]))
-    return f"{folder}/bin"
-
-
-def config(data, save_dir, *extra):
-    words = [data, *MODEL, *RUN, "--save-dir", str(save_dir), *map(str, extra)]
-    return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), words))
-
-
-def run(data, save_dir, *extra):
-    main(config(data, save_dir, *extra))
+    return toy_pairs
 
 
 def weights(folder, name="checkpoint_last.pt"):
-    return read_checkpoint(os.path.join(folder, name))["model"]
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    return toy_training.checkpoint(folder, name)["model"]
 
 
 @pytest.mark.parametrize(
