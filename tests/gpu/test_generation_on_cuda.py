@@ -52,9 +52,12 @@ def test_results_are_those_of_the_modules(case: str, stepping: str) -> None:
     options, kwargs, call = CASES[case]
     model = on_gpu(**options)
     expected = generate(model, "modules", call=call, **kwargs)
+    # An end of sentence in a prefix ends all hypotheses with the score of the first; which of them come first, each
+    # with the attention of its own words, is up to the device.
+    attention = case != "prefix"
     # Recorded from the fourth step of a shape on, so that the second time is played from the first step.
     for _ in range(2):
-        test_engine.assert_same(generate(model, stepping, call=call, **kwargs), expected)
+        test_engine.assert_same(generate(model, stepping, call=call, **kwargs), expected, attention)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
