@@ -305,8 +305,12 @@ class _OutputFiles:
                     with naming_file(self.prefix + extension):
                         os.replace(self.whole + extension, self.prefix + extension)
         finally:
-            for prefix in {self.whole, *self.prefixes}:
-                _remove(prefix)
+            # A process that was stopped or killed leaves files of any stage, which begin with a dot while they are
+            # written. All have this process's number in their names.
+            folder, stem = os.path.split(self.whole)
+            for name in os.listdir(folder or "."):
+                if name.startswith((stem, f".{stem}")):
+                    os.remove(os.path.join(folder, name))
 
 
 def _remove(prefix: str) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import signal
+import time
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from fairseq.binarizer import (
 )
 from fairseq.data import parallel_lines
 from fairseq.data.dictionary import Dictionary
+from fairseq.data.indexed.mmap import _IndexWriter
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from fairseq.utils import parse_alignment
 
@@ -208,3 +210,24 @@ def test_ctrl_c_while_processes_are_started_is_not_lost():
         starting()
     assert reached == ["end"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+class _StopsInTheIndex(VocabularyDatasetBinarizer):
+    """The second part fails while the first writes its index."""
+
+    def binarize_lines(self, text, summary):
+        if "c" not in text:
+            return super().binarize_lines(text, summary)
+        while not any(name.startswith(".d.") for name in os.listdir(self.folder)):
+            time.sleep(0.01)
+        raise ValueError("this part cannot be done")
+
+
+def test_a_worker_that_is_stopped_leaves_no_unfinished_file(dictionary, tmp_path, monkeypatch):
+    (tmp_path / "t").write_text("a b\n" * 60 + "c\n" * 20)
+    monkeypatch.setattr(_IndexWriter, "write", lambda self, sizes: time.sleep(60))
+    binarizer = _StopsInTheIndex(dictionary)
+    binarizer.folder = tmp_path
+    with pytest.raises(ValueError, match="this part cannot be done"):
+        FileBinarizer.multiprocess_dataset(str(tmp_path / "t"), "mmap", binarizer, str(tmp_path / "d"), 9, 2)
+    assert set(contents(tmp_path)) == {"t"}
