@@ -82,6 +82,34 @@ def test_resuming_anywhere_gives_the_batches_that_were_left(sizes, seed, shards,
             assert rest.n == len(taken) and taken + list(rest) == whole
 
 
+@given(
+    sizes=st.lists(SIZES, min_size=1, max_size=3),
+    seed=st.integers(0, 9),
+    shards=st.integers(1, 3),
+    mult_rate=st.integers(1, 2),
+    stop=st.integers(0, 25),
+)
+@settings(max_examples=40, deadline=None)
+def test_resuming_anywhere_in_grouped_batches_gives_those_that_were_left(sizes, seed, shards, mult_rate, stop):
+    total = sum(sum(part) for part in sizes)
+
+    def make_grouped(shard):
+        return iterators.GroupedEpochBatchIterator(
+            Numbers(total), first_of, [consecutive(part) for part in sizes], seed=seed, num_shards=shards,
+            shard_id=shard, mult_rate=mult_rate, epoch=1,
+        )  # fmt: skip
+
+    for shard in range(shards):
+        whole = list(make_grouped(shard).next_epoch_itr())
+        stopped = make_grouped(shard)
+        running = stopped.next_epoch_itr()
+        taken = [next(running) for _ in range(min(stop, len(whole)))]
+        resumed = make_grouped(shard)
+        resumed.load_state_dict(stopped.state_dict())
+        if len(taken) < len(whole):
+            assert taken + list(resumed.next_epoch_itr()) == whole
+
+
 @given(sizes=SIZES, seed=st.integers(0, 9), shards=st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
 def test_shards_share_out_every_batch_in_the_order_of_a_shuffled_list(sizes, seed, shards):
