@@ -16,7 +16,15 @@ from torch import Tensor
 from fairseq.modules.batch_first import is_batch_first
 from fairseq.modules.lean_layer_norm import LeanLayerNorm, norm_backward
 
-__all__ = ["dropout", "dropout_add", "dropout_add_norm_"]
+__all__ = [
+    "drop_add_norm_rows_",
+    "drop_again",
+    "dropout",
+    "dropout_add",
+    "dropout_add_norm_",
+    "norm_can_follow",
+    "scratch",
+]
 
 _LEVELS = 1 << 16
 _BLOCK = 1 << 17  # elements that are worked on together; they stay in the cache
@@ -31,14 +39,14 @@ class _Buffers(threading.local):
     """
 
     def __init__(self) -> None:
-        self._rooms: Dict[torch.dtype, Tensor] = {}
+        self._rooms: Dict[Any, Tensor] = {}
         self._slab = torch.empty(0, dtype=torch.uint8)
 
-    def room(self, count: int, dtype: torch.dtype) -> Tensor:
-        """``(count,)`` of any content, until the next call with this dtype."""
-        room = self._rooms.get(dtype)
+    def room(self, count: int, dtype: torch.dtype, name: str = "") -> Tensor:
+        """``(count,)`` of any content, until the next call with this dtype and name."""
+        room = self._rooms.get((dtype, name))
         if room is None or room.numel() < count:
-            room = self._rooms[dtype] = _lasting(count, dtype)
+            room = self._rooms[dtype, name] = _lasting(count, dtype)
         return room[:count]
 
     def keep(self, bits: Any) -> Tensor:
@@ -59,6 +67,11 @@ def _lasting(count: int, dtype: torch.dtype) -> Tensor:
 
 
 _BUFFERS = _Buffers()
+
+
+def scratch(count: int, name: str) -> Tensor:
+    """``(count,)`` float32 numbers of any content, which this thread may use until the next call with this name."""
+    return _BUFFERS.room(count, torch.float32, name)
 
 
 def _keep_mask(x: Tensor, p: float) -> Tuple[Tensor, float]:
@@ -114,35 +127,54 @@ class _Dropout(torch.autograd.Function):
         return _drop_again(ctx, bits, grad), None
 
 
+def drop_add_norm_rows_(
+    rows: Tensor, residual: Tensor, p: float, weight: Tensor, bias: Tensor, eps: float
+) -> Tuple[Tensor, Tensor, float]:
+    """Write ``norm(residual + dropout(rows, p))`` into ``rows``; both dense, ``(N, C)``.
+
+    Returns:
+        The mask as bits, the inverse deviations ``(N, 1)`` and the scale of what stays: what the backward pass needs.
+    """
+    keep, scale = _keep_mask(rows, p)
+    width = rows.size(1)
+    kept = keep.view(-1, width)
+    rstd = rows.new_empty(rows.size(0), 1)
+    step = max(1, _BLOCK // width)
+    for start in range(0, rows.size(0), step):
+        some = slice(start, start + step)
+        block = torch.addcmul(residual[some], rows[some], kept[some], value=scale, out=rows[some])
+        normal, _, rstd[some] = torch.native_layer_norm(block, (width,), weight, bias, eps)
+        block.copy_(normal)
+    return _BUFFERS.keep(np.packbits(keep.view(torch.uint8).numpy())), rstd, scale
+
+
+def drop_again(grad: Tensor, bits: Tensor, scale: float, out: Optional[Tensor] = None) -> Tensor:
+    """What a mask of bits leaves of a dense gradient; ``out`` may not share its memory."""
+    flat = np.unpackbits(bits.numpy(), count=grad.numel())
+    return torch.mul(grad, torch.from_numpy(flat).view(torch.int8).view(grad.shape), out=out).mul_(scale)
+
+
 class _DropoutAddNorm(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any, x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, p: float, eps: float
     ) -> Tensor:
-        keep, scale = _keep_mask(x, p)
         width = x.size(-1)
         memory = x.detach()
-        rows, others, kept = memory.view(-1, width), residual.view(-1, width), keep.view(-1, width)
-        rstd = x.new_empty(rows.size(0), 1)
-        step = max(1, _BLOCK // width)
-        for start in range(0, rows.size(0), step):
-            some = slice(start, start + step)
-            block = torch.addcmul(others[some], rows[some], kept[some], value=scale, out=rows[some])
-            normal, _, rstd[some] = torch.native_layer_norm(block, (width,), weight, bias, eps)
-            block.copy_(normal)
+        rows, others = memory.view(-1, width), residual.view(-1, width)
+        packed, rstd, ctx.scale = drop_add_norm_rows_(rows, others, p, weight, bias, eps)
         # A tensor of its own, not a view of the input, in the input's memory.
         output = x.new_empty(0).set_(memory.untyped_storage(), memory.storage_offset(), memory.shape, memory.stride())
-        packed = _BUFFERS.keep(np.packbits(keep.view(torch.uint8).numpy()))
         ctx.save_for_backward(packed, output, weight, bias, rstd.view(*x.shape[:-1], 1))
-        ctx.shape, ctx.stride, ctx.scale = x.shape, x.stride(), scale
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple[Any, ...]:
-        bits, *rest = ctx.saved_tensors
-        grad_sum, grad_weight, grad_bias = norm_backward(grad, *rest)
-        return _drop_again(ctx, bits, grad_sum), grad_sum, grad_weight, grad_bias, None, None
+        bits, output, weight, bias, rstd = ctx.saved_tensors
+        memory = scratch(grad.numel(), "rows").view(grad.shape)
+        grad_sum, grad_weight, grad_bias = norm_backward(grad, output, weight, bias, rstd, memory)
+        return drop_again(grad_sum, bits, ctx.scale), grad_sum, grad_weight, grad_bias, None, None
 
 
 def _pays(x: Tensor, p: float) -> bool:
@@ -167,6 +199,23 @@ def dropout_add(x: Tensor, residual: Tensor, p: float) -> Tensor:
     return residual + F.dropout(x, p=p, training=True)
 
 
+def norm_can_follow(norm: Any, x: Tensor, residual: Tensor, p: float) -> bool:
+    """Whether dropout, sum and norm of tensors like these can be one operation, and shall be."""
+    return (
+        type(norm) is LeanLayerNorm
+        and not norm._forward_hooks
+        and not norm._forward_pre_hooks
+        and norm.training
+        and torch.is_grad_enabled()
+        and _pays(x, p)
+        and x.is_contiguous()
+        and residual.is_contiguous()
+        and residual.shape == x.shape
+        and residual.dtype == x.dtype
+        and norm.pays(x)
+    )
+
+
 def dropout_add_norm_(x: Tensor, residual: Tensor, p: float, norm: Any) -> Optional[Tensor]:
     """``norm(residual + dropout(x, p))`` in the memory of ``x``, which must be of no more use to anybody.
 
@@ -176,15 +225,7 @@ def dropout_add_norm_(x: Tensor, residual: Tensor, p: float, norm: Any) -> Optio
     Returns:
         ``None``, and nothing done, where this way is not open.
     """
-    if (
-        type(norm) is not LeanLayerNorm
-        or norm._forward_hooks
-        or norm._forward_pre_hooks
-        or not (norm.training and torch.is_grad_enabled() and x.requires_grad and _pays(x, p))
-        or not (x.is_contiguous() and residual.is_contiguous() and residual.shape == x.shape)
-        or residual.dtype != x.dtype
-        or not norm.pays(x)
-    ):
+    if not (x.requires_grad and norm_can_follow(norm, x, residual, p)):
         return None
     result: Tensor = _DropoutAddNorm.apply(x, residual, norm.weight, norm.bias, p, norm.eps)
     return result

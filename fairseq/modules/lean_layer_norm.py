@@ -6,7 +6,7 @@ and bias, which costs one pass over the data. Where rounding would hurt (a weigh
 nothing is to be gained, the ordinary way is taken.
 """
 
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,14 @@ _WORST_RATIO = 16.0
 
 
 def norm_backward(
-    grad: Tensor, output: Tensor, weight: Tensor, bias: Tensor, rstd: Tensor
+    grad: Tensor, output: Tensor, weight: Tensor, bias: Tensor, rstd: Tensor, memory: Optional[Tensor] = None
 ) -> Tuple[Tensor, Tensor, Tensor]:
-    """Gradients of a norm's input, weight and bias, from its output and the input's inverse deviation ``rstd``."""
+    """Gradients of a norm's input, weight and bias, from its output and the input's inverse deviation ``rstd``.
+
+    ``memory``: room for one tensor of the output's shape, to be used on the way.
+    """
     inverse = weight.reciprocal()
-    normalised = torch.addcmul(-bias * inverse, output, inverse)
+    normalised = torch.addcmul(-bias * inverse, output, inverse, out=memory)
     # The kernel wants input, mean and deviation; for normalised input these are 0 and 1, and what that leaves out is
     # the factor of the true deviation.
     grad_x, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(

@@ -18,6 +18,8 @@ from fairseq.modules.batch_first import act_on_rows, is_batch_first, turn
 from fairseq.modules.dropout_add import dropout, dropout_add, dropout_add_norm_
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_norm import LayerNorm
+from fairseq.modules.lean_attention import attend_add_norm
+from fairseq.modules.lean_feed_forward import feed_forward, feed_forward_add_norm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.quant_noise import quant_noise
 
@@ -38,6 +40,7 @@ class _ResidualBlocks(nn.Module):
     """What both kinds of layers share: residual connections, the feed-forward block."""
 
     if TYPE_CHECKING:  # TorchScript would read these at run time
+        final_layer_norm: Any
         dropout_module: FairseqDropout
         activation_dropout_module: FairseqDropout
         activation_fn: Any
@@ -118,6 +121,50 @@ class _ResidualBlocks(nn.Module):
             return self.activation_dropout_module(x)
         p = _active_p(self.activation_dropout_module)
         return dropout(x, p) if p > 0 else x
+
+    @torch.jit.unused
+    def _both_maps(self, x: Tensor) -> Optional[Tensor]:
+        """Both linear maps at once, where nothing is between them but a rectifier; else ``None``."""
+        return feed_forward(x, self.fc1, self.activation_fn, self.fc2) if self._has_plain_block() else None
+
+    @torch.jit.unused
+    def _attend_and_norm(
+        self,
+        x: Tensor,
+        memory: Optional[Tensor],
+        attn_mask: Optional[Tensor],
+        key_padding_mask: Optional[Tensor],
+        block: str,
+    ) -> Optional[Tensor]:
+        """A whole attention block of ``(B, T, C)``, where nothing but its output is wanted."""
+        if self.normalize_before or not self.training or type(self.dropout_module) is not FairseqDropout:
+            return None
+        if type(self).residual_connection is not _ResidualBlocks.residual_connection or not self._gives_away(block):
+            return None
+        p, norm = _active_p(self.dropout_module), getattr(self, f"{block}_layer_norm")
+        return attend_add_norm(getattr(self, block), x, memory, attn_mask, key_padding_mask, p, norm)
+
+    @torch.jit.unused
+    def _block_and_norm(self, x: Tensor) -> Optional[Tensor]:
+        """The whole block with its residual connection and the norm after it, where nothing else is there."""
+        if self.normalize_before or getattr(self, "return_fc", False) or getattr(self, "w_resid", None) is not None:
+            return None
+        own = type(self).residual_connection is not _ResidualBlocks.residual_connection
+        if own or type(self.dropout_module) is not FairseqDropout or not self._has_plain_block():
+            return None
+        p = _active_p(self.dropout_module)
+        return feed_forward_add_norm(x, self.fc1, self.activation_fn, self.fc2, p, self.final_layer_norm)
+
+    @torch.jit.unused
+    def _has_plain_block(self) -> bool:
+        dropout_module = self.activation_dropout_module
+        return (
+            self.training
+            and type(self)._expand is _ResidualBlocks._expand
+            and getattr(self, "ffn_layernorm", None) is None
+            and type(dropout_module) is FairseqDropout
+            and _active_p(dropout_module) == 0
+        )
 
 
 def _linear_relu(linear: nn.Linear, x: Tensor) -> Tensor:
@@ -209,30 +256,19 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
                 hidden, -1e8 if x.dtype == torch.float32 else -1e4
             )
         turned = self._turns(x)
-        residual = x = turn(x, turned)
-        if self.normalize_before:
-            x = self.self_attn_layer_norm(x)
-        query = turn(x, turned)
-        x, _ = self.self_attn(
-            query=query,
-            key=query,
-            value=query,
-            key_padding_mask=encoder_padding_mask,
-            need_weights=False,
-            attn_mask=attn_mask,
-        )
-        x = turn(x, turned)
-        if torch.jit.is_scripting():
-            x = self._drop_and_connect(x, residual)
-            if not self.normalize_before:
-                x = self.self_attn_layer_norm(x)
-        else:
-            x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
+        x = self._attend_to_itself(turn(x, turned), turned, encoder_padding_mask, attn_mask)
 
+        if not torch.jit.is_scripting():
+            whole = self._block_and_norm(x)
+            if whole is not None:
+                return turn(whole, turned)
         residual = x
         if self.normalize_before:
             x = self.final_layer_norm(x)
-        x = self.fc2(self._expand(x))
+        done: Optional[Tensor] = None
+        if not torch.jit.is_scripting():
+            done = self._both_maps(x)
+        x = self.fc2(self._expand(x)) if done is None else done
         fc_result = x
         if torch.jit.is_scripting():
             x = self._drop_and_connect(x, residual)
@@ -243,6 +279,29 @@ class TransformerEncoderLayerBase(_ResidualBlocks):
         x = turn(x, turned)
         if self.return_fc and not torch.jit.is_scripting():
             return x, turn(fc_result, turned)
+        return x
+
+    def _attend_to_itself(
+        self, x: Tensor, turned: bool, padding_mask: Optional[Tensor], attn_mask: Optional[Tensor]
+    ) -> Tensor:
+        if not torch.jit.is_scripting() and turned:
+            whole = self._attend_and_norm(x, None, attn_mask, padding_mask, "self_attn")
+            if whole is not None:
+                return whole
+        residual = x
+        if self.normalize_before:
+            x = self.self_attn_layer_norm(x)
+        query = turn(x, turned)
+        x, _ = self.self_attn(
+            query=query, key=query, value=query, key_padding_mask=padding_mask, need_weights=False, attn_mask=attn_mask
+        )
+        x = turn(x, turned)
+        if torch.jit.is_scripting():
+            x = self._drop_and_connect(x, residual)
+            if not self.normalize_before:
+                x = self.self_attn_layer_norm(x)
+        else:
+            x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
         return x
 
 
@@ -355,7 +414,54 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
         """
         need_attn = need_attn or need_head_weights
         turned = self._turns(x)
-        residual = x = turn(x, turned)
+        x = turn(x, turned)
+        attn: Optional[Tensor] = None
+        whole: Optional[Tensor] = None
+        if not torch.jit.is_scripting() and turned and incremental_state is None and not self.cross_self_attention:
+            whole = self._attend_and_norm(x, None, self_attn_mask, self_attn_padding_mask, "self_attn")
+        if whole is not None:
+            x = whole
+        else:
+            x, attn = self._attend_to_prefix(
+                x,
+                turned,
+                encoder_out,
+                encoder_padding_mask,
+                incremental_state,
+                prev_self_attn_state,
+                self_attn_mask,
+                self_attn_padding_mask,
+            )
+
+        if self.encoder_attn is not None and encoder_out is not None:
+            x, attn = self._attend_to_encoder(
+                x,
+                turned,
+                encoder_out,
+                encoder_padding_mask,
+                incremental_state,
+                prev_attn_state,
+                need_attn,
+                need_head_weights,
+            )
+        x = turn(self._feed_forward(x), turned)
+
+        if self.onnx_trace and incremental_state is not None:
+            return x, attn, self._self_attn_state(incremental_state)
+        return x, attn, None
+
+    def _attend_to_prefix(
+        self,
+        x: Tensor,
+        turned: bool,
+        encoder_out: Optional[Tensor],
+        encoder_padding_mask: Optional[Tensor],
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
+        prev_self_attn_state: Optional[List[Tensor]],
+        self_attn_mask: Optional[Tensor],
+        self_attn_padding_mask: Optional[Tensor],
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        residual = x
         if self.normalize_before:
             x = self.self_attn_layer_norm(x)
         if prev_self_attn_state is not None:
@@ -380,23 +486,7 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
                 x = self.self_attn_layer_norm(x)
         else:
             x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
-
-        if self.encoder_attn is not None and encoder_out is not None:
-            x, attn = self._attend_to_encoder(
-                x,
-                turned,
-                encoder_out,
-                encoder_padding_mask,
-                incremental_state,
-                prev_attn_state,
-                need_attn,
-                need_head_weights,
-            )
-        x = turn(self._feed_forward(x), turned)
-
-        if self.onnx_trace and incremental_state is not None:
-            return x, attn, self._self_attn_state(incremental_state)
-        return x, attn, None
+        return x, attn
 
     def _keys(
         self,
@@ -436,6 +526,10 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
         need_head_weights: bool,
     ) -> Tuple[Tensor, Optional[Tensor]]:
         assert self.encoder_attn is not None and self.encoder_attn_layer_norm is not None
+        if not torch.jit.is_scripting() and turned and incremental_state is None and not need_attn:
+            whole = self._attend_and_norm(x, encoder_out, None, encoder_padding_mask, "encoder_attn")
+            if whole is not None:
+                return whole, None
         residual = x
         if self.normalize_before:
             x = self.encoder_attn_layer_norm(x)
@@ -458,13 +552,23 @@ class TransformerDecoderLayerBase(_ResidualBlocks):
         return x, attn
 
     def _feed_forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():
+            whole = self._block_and_norm(x)
+            if whole is not None:
+                return whole
         residual = x
         if self.normalize_before:
             x = self.final_layer_norm(x)
-        x = self._expand(x)
-        if self.ffn_layernorm is not None:
-            x = self.ffn_layernorm(x)
-        x = self.fc2(x)
+        done: Optional[Tensor] = None
+        if not torch.jit.is_scripting():
+            done = self._both_maps(x)
+        if done is None:
+            x = self._expand(x)
+            if self.ffn_layernorm is not None:
+                x = self.ffn_layernorm(x)
+            x = self.fc2(x)
+        else:
+            x = done
         if self.w_resid is not None:
             residual = self.w_resid * residual
         if torch.jit.is_scripting():

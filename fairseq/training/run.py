@@ -18,6 +18,7 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from fairseq.training import early_stop, idle_options, preemption, process_options, profiling
 from fairseq.training.loop import train
+from fairseq.utils.heap import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -34,6 +35,8 @@ def main(cfg: Any) -> None:
         AssertionError: no batch size, or no criterion.
     """
     cfg = _prepare(cfg)
+    if cfg.common.cpu or not torch.cuda.is_available():
+        keep_freed_memory()
     _shared_arrays = _folder_of_shared_arrays(cfg)  # kept while training; its files go with it
     task = tasks.setup_task(cfg.task)
     if not cfg.criterion:

@@ -1,0 +1,104 @@
+"""Whole blocks of a transformer layer as one operation: the numbers of the single steps, and never behind a back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from fairseq.modules import MultiheadAttention, lean_attention, lean_feed_forward, transformer_layer
+
+TOKENS = torch.tensor([[4, 5, 6, 7, 8], [9, 10, 2, 1, 1], [11, 12, 13, 2, 1]])
+ROUNDING = {"rtol": 1e-4, "atol": 1e-7}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Let small tensors take the way of large ones; counts the whole blocks."""
+    monkeypatch.setattr(lean_attention, "SMALLEST", 1)
+    monkeypatch.setattr(lean_feed_forward, "SMALLEST", 1)
+    done: dict[str, int] = {}
+
+    def counted(name: str) -> Any:
+        real = getattr(transformer_layer, name)
+
+        def call(*args: Any) -> Any:
+            result = real(*args)
+            done[name] = done.get(name, 0) + (result is not None)
+            return result
+
+        return call
+
+    for name in ("attend_add_norm", "feed_forward", "feed_forward_add_norm"):
+        monkeypatch.setattr(transformer_layer, name, counted(name))
+    return done
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    model.train()
+    model.zero_grad()
+    out, _ = model(TOKENS, torch.tensor([5, 3, 4]), TOKENS)
+    out.square().mean().backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return {"output": out.detach(), **found}
+
+
+def plain(model: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    with monkeypatch.context() as patch:
+        for name in ("attend_add_norm", "feed_forward", "feed_forward_add_norm"):
+            patch.setattr(transformer_layer, name, lambda *args: None)
+        return gradients(model)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_whole_blocks_give_the_numbers_of_their_steps(
+    build: Any, small: dict[str, int], monkeypatch: pytest.MonkeyPatch, norm_first: bool
+) -> None:
+    model = build(dropout=0.4, encoder_normalize_before=norm_first, decoder_normalize_before=norm_first)
+    expected, found = plain(model, monkeypatch), gradients(model)
+    if norm_first:
+        assert small == {"feed_forward": 4}
+    else:
+        # The last decoder layer is asked for its attention to the source.
+        assert small == {"attend_add_norm": 2 + 2 + 1, "feed_forward_add_norm": 4}
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, **ROUNDING, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_parts_that_somebody_looks_into_are_called(build: Any, small: dict[str, int]) -> None:
+    model = build(dropout=0.4)
+    seen: list[str] = []
+    layer = model.encoder.layers[0]
+    layer.fc1.register_forward_hook(lambda *_: seen.append("fc1"))
+    layer.self_attn.k_proj.register_forward_hook(lambda *_: seen.append("k_proj"))
+    gradients(model)
+    assert sorted(seen) == ["fc1", "k_proj"]
+    assert small["feed_forward_add_norm"] == 3
+
+
+def test_a_replaced_attention_is_called(build: Any, small: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls, real = build(dropout=0.4), [], MultiheadAttention.forward
+    monkeypatch.setattr(MultiheadAttention, "forward", lambda *args, **more: calls.append(1) or real(*args, **more))
+    gradients(model)
+    assert len(calls) == 2 + 2 * 2 and not small.get("attend_add_norm")
+
+
+def test_a_gradient_is_taken_once(build: Any, small: dict[str, int]) -> None:
+    model = build(dropout=0.4)
+    model.train()
+    loss = model(TOKENS, None, TOKENS)[0].sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="run the forward pass again"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("words", [{"activation_dropout": 0.1}, {"attention_dropout": 0.1}, {"activation_fn": "gelu"}])
+def test_what_lies_between_keeps_a_block_in_steps(build: Any, small: dict[str, int], words: dict[str, Any]) -> None:
+    gradients(build(dropout=0.4, **words))
+    if "attention_dropout" in words:
+        assert small["attend_add_norm"] == 0
+    else:
+        assert not small.get("feed_forward_add_norm") and not small.get("feed_forward")
