@@ -82,4 +82,6 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
     hands_on = not hasattr(model, "encoder") and _mark_of(decoder, "forward") == "features_only"
     if how == "features_only" or hands_on:
         return lambda **inputs: model(**inputs, features_only=True), projection  # type: ignore[return-value]
+    if getattr(model, "_compiled_call_impl", None) is not None:
+        return None  # only calls of the model itself run what was compiled
     return model.extract_features, projection  # type: ignore[return-value]

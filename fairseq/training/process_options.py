@@ -8,8 +8,11 @@ inherit it. With Hydra, set the variable.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
+import shutil
+import sys
 from typing import Any
 
 import torch
@@ -116,11 +119,12 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     return blocks if 2 * sum(p.numel() for layer in blocks for p in layer.parameters()) >= total > 0 else []
 
 
-def compile_if_asked(model: nn.Module) -> None:
+def compile_if_asked(model: nn.Module, uses_cuda: bool = False) -> None:
     """Have ``model``, or the layers it is a stack of, compiled at the first call: classes, parameters and names stay.
 
     Raises:
         ValueError: an unknown mode in ``FAIRSEQ_COMPILE``.
+        RuntimeError: this machine lacks what torch compiles with.
     """
     mode = os.environ.get(COMPILE_ENV, "0")
     if mode in ("", "0"):
@@ -128,9 +132,27 @@ def compile_if_asked(model: nn.Module) -> None:
     mode = "default" if mode == "1" else mode
     if mode not in COMPILE_MODES:
         raise ValueError(f"{COMPILE_ENV}={mode}: choose one of {', '.join(COMPILE_MODES)}")
+    _require_compiler(uses_cuda)
     blocks = repeated_blocks(model)
     what = f"{len(blocks)} layers" if blocks else "the model"
     logger.info("compiling %s (torch.compile, mode %s); the first updates are slow", what, mode)
     for module in blocks or [model]:
         # Lengths differ from batch to batch: without dynamic shapes each pair of lengths would be compiled anew.
         module.compile(mode=mode, dynamic=True)
+
+
+def _require_compiler(uses_cuda: bool) -> None:
+    # torch would find out in the first update, and say so in a page.
+    if uses_cuda:
+        if importlib.util.find_spec("triton") is None:
+            raise RuntimeError(
+                "--compile on a GPU needs Triton, and it is not there: pip install triton, or train without --compile"
+            )
+        return
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    compiler = (os.environ.get("CXX") or default).split()[0]
+    if sys.platform != "win32" and shutil.which(compiler) is None:
+        raise RuntimeError(
+            f"--compile needs a C++ compiler, and {compiler!r} is not there: install one (for example g++), name it in "
+            "the environment variable CXX, or train without --compile"
+        )

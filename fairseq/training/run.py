@@ -35,7 +35,8 @@ def main(cfg: Any) -> None:
         AssertionError: no batch size, or no criterion.
     """
     cfg = _prepare(cfg)
-    if cfg.common.cpu or not torch.cuda.is_available():
+    uses_cuda = torch.cuda.is_available() and not cfg.common.cpu
+    if not uses_cuda:
         keep_freed_memory()
     _shared_arrays = _folder_of_shared_arrays(cfg)  # kept while training; its files go with it
     task = tasks.setup_task(cfg.task)
@@ -44,8 +45,8 @@ def main(cfg: Any) -> None:
     model = task.build_model(cfg.model)
     criterion = task.build_criterion(cfg.criterion)
     _describe(task, model, criterion)
-    process_options.compile_if_asked(model)
-    process_options.choose_float32(uses_cuda=torch.cuda.is_available() and not cfg.common.cpu)
+    process_options.compile_if_asked(model, uses_cuda)
+    process_options.choose_float32(uses_cuda)
     _load_validation_data(cfg, task)
     trainer = Trainer(cfg, task, model, criterion, _quantizer(cfg))
     logger.info("training on %s devices (GPUs/TPUs)", cfg.distributed_training.distributed_world_size)

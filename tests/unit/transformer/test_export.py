@@ -79,6 +79,27 @@ def test_dropout_of_compiled_layers_is_still_drawn() -> None:
     assert not torch.equal(compiled(QUERY, None), compiled(QUERY, None))
 
 
+def test_a_whole_training_step_has_no_graph_breaks(build: Any, batch: Any) -> None:
+    torch._dynamo.reset()
+    model = build().train()
+    target = torch.tensor([[5, 6, 7, 2], [8, 9, 2, 1]])
+
+    def loss() -> Tensor:
+        logits, _ = model(**batch)
+        return torch.nn.functional.cross_entropy(logits.transpose(1, 2), target, ignore_index=1)
+
+    def gradients(step: Any) -> list[Tensor]:
+        model.zero_grad()
+        step().backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain = gradients(loss)
+    compiled = gradients(torch.compile(loss, fullgraph=True, backend="eager", dynamic=True))
+    assert len(plain) == len(compiled)
+    for ours, theirs in zip(compiled, plain):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------------------- graphs
 def greedy(encoder: Any, step: Any, cache: Tensor, source: Tensor, length: int = 4) -> tuple[Tensor, Tensor]:
     """Tokens ``(B, length + 1)`` and their scores ``(B, length, V)``."""
