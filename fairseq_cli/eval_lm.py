@@ -183,6 +183,7 @@ class _Text:
 
 def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     """Score ``cfg.dataset.gen_subset`` with the models of ``cfg.common_eval.path``; returns what ``eval_lm`` does."""
+    setup_logging()
     import torch
 
     from fairseq import tasks, utils

@@ -54,8 +54,9 @@ def get_symbols_to_strip_from_output(generator: Any) -> Any:
     return symbols_to_strip(generator)
 
 
-def _main(cfg: Any, out: TextIO, quantize: str | None, compiled: bool) -> Any:
-    setup_logging(out)
+def _main(cfg: Any, output_file: TextIO, quantize: str | None = None, compiled: bool = False) -> Any:
+    """``main`` with the output going to an open file; programs call it for that."""
+    setup_logging(output_file)
     import torch
 
     from fairseq import scoring, tasks, utils
@@ -94,7 +95,7 @@ def _main(cfg: Any, out: TextIO, quantize: str | None, compiled: bool) -> Any:
     generator = call_build_generator(task, models, cfg.generation, extra)
     if compiled:
         replay_steps(generator, use_cuda)
-    run = _Generation(cfg, out, task, models, generator, Text(task, cfg), scorer, use_cuda)
+    run = _Generation(cfg, output_file, task, models, generator, Text(task, cfg), scorer, use_cuda)
     run.all_batches(_batches(cfg, task, models))
     run.report()
     return scorer

@@ -104,6 +104,7 @@ def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> None:
     Raises:
         AssertionError: options that contradict each other.
     """
+    setup_logging()
     from fairseq_cli._inference import as_config
 
     start = time.time()

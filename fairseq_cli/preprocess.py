@@ -37,6 +37,7 @@ def main(args: Namespace) -> None:
 
     After an error nothing that this run wrote is left, except ``preprocess.log``.
     """
+    setup_logging()
     from fairseq import utils
 
     utils.import_user_module(args)

@@ -33,6 +33,7 @@ def main(cfg: Any, override_args: Any = None) -> None:
         AssertionError: neither ``--max-tokens`` nor ``--batch-size``.
         KeyError: a subset that the task cannot load.
     """
+    setup_logging()
     import torch
 
     from fairseq import checkpoint_utils, utils

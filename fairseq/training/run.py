@@ -15,6 +15,7 @@ from fairseq import checkpoint_utils, tasks, utils
 from fairseq.compat.signatures import fitting
 from fairseq.dataclass.limits import TRAINING, check_limits
 from fairseq.logging import metrics
+from fairseq.logging.lines import setup_logging
 from fairseq.trainer import Trainer
 from fairseq.training import early_stop, idle_options, preemption, process_options, profiling
 from fairseq.training.loop import train
@@ -34,6 +35,7 @@ def main(cfg: Any) -> None:
     Raises:
         AssertionError: no batch size, or no criterion.
     """
+    setup_logging(goes_on=True)
     cfg = _prepare(cfg)
     uses_cuda = torch.cuda.is_available() and not cfg.common.cpu
     if not uses_cuda:

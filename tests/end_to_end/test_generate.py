@@ -99,6 +99,18 @@ def test_results_go_to_a_file_when_asked_for(run: Callable[..., list[str]], tmp_
     assert "H-0\t" in text and "Generate test with beam=2" in text
 
 
+def test_programs_give_the_file_that_the_output_goes_to(trained: Path) -> None:
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq_cli.generate import _main
+
+    words = ["-s", "src", "-t", "tgt", "--cpu", "--path", str(trained / "data" / "model.pt"), "--num-workers", "0"]
+    args = options.parse_args_and_arch(options.get_generation_parser(), [str(trained / "data"), *words])
+    out = io.StringIO()
+    scorer = _main(convert_namespace_to_omegaconf(args), out)
+    assert "H-0\t" in out.getvalue() and f"beam=5: {scorer.result_string()}" in out.getvalue()
+
+
 def test_quiet_prints_the_score_only(run: Callable[..., list[str]]) -> None:
     lines = run("generate", "--quiet", "--scoring", "sacrebleu")
     assert tags(lines) == [] and lines[-1].startswith("Generate test with beam=2: BLEU = ")

@@ -1,5 +1,7 @@
 """``--bpe subword_nmt``: byte-pair encoding (Sennrich et al. 2016)."""
 
+import contextlib
+import io
 from dataclasses import dataclass
 
 from fairseq.data.encoders import register_bpe
@@ -23,15 +25,20 @@ class SubwordNMTBPE:
     """Pieces separated by spaces; all but the last of a word end in the separator.
 
     Raises:
-        ValueError: no merge operations were given.
+        ValueError: no merge operations were given, or something else than them.
         ImportError: subword-nmt is not installed.
     """
 
     def __init__(self, cfg: SubwordNMTBPEConfig) -> None:
         path = needed_file(cfg, "bpe_codes", "subword_nmt")
         apply_bpe = needed_package("subword_nmt.apply_bpe", "subword-nmt")
-        with open(path, encoding="utf-8") as codes:
-            self.bpe = apply_bpe.BPE(codes, separator=cfg.bpe_separator)
+        said = io.StringIO()
+        try:
+            with open(path, encoding="utf-8") as codes, contextlib.redirect_stderr(said):
+                self.bpe = apply_bpe.BPE(codes, separator=cfg.bpe_separator)
+        except (SystemExit, ValueError, IndexError) as error:  # the package ends the program over a line it cannot read
+            reason = next(iter(said.getvalue().splitlines()), str(error))
+            raise ValueError(f"--bpe-codes {path}: not merge operations of subword-nmt ({reason[:200]})") from None
         self.bpe_symbol = cfg.bpe_separator + " "
 
     def encode(self, x: str) -> str:

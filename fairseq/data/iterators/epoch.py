@@ -227,7 +227,10 @@ class EpochBatchIterator(EpochBatchIterating):
             raise Exception(EMPTY_DATASET)
         if not getattr(self.dataset, "supports_fetch_outside_dataloader", True):
             return "DUMMY"
-        return self.collate_fn([self.dataset[int(i)] for i in self.frozen_batches[0]])
+        indices = [int(i) for i in self.frozen_batches[0]]
+        if getattr(self.dataset, "supports_prefetch", False):
+            self.dataset.prefetch(indices)
+        return self.collate_fn([self.dataset[i] for i in indices])
 
     def __len__(self) -> int:
         return math.ceil(len(self.frozen_batches) / float(self.num_shards))

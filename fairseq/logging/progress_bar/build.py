@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from fairseq.logging.lines import setup_logging
 from fairseq.logging.progress_bar import console
 from fairseq.logging.progress_bar.base import BaseProgressBar, logger
 
@@ -43,6 +44,8 @@ def progress_bar(
     log_format = log_format or default_log_format
     if log_format == "tqdm" and not sys.stderr.isatty():
         log_format = "simple"
+    if log_format != "none":
+        setup_logging()  # a training loop that configured no logging is to see its lines
     if log_file is not None:
         _write_also_to(log_file)
     bar: BaseProgressBar

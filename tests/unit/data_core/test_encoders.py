@@ -95,6 +95,16 @@ def test_an_encoder_says_which_file_it_needs(name, option):
         encoders.build_bpe(Namespace(bpe=name))
 
 
+@pytest.mark.parametrize("codes", ["#version: 0.2\na b c\n", "alone\n", "x" * 100_000])
+def test_merge_operations_that_cannot_be_read_are_an_error_of_one_line(codes, tmp_path, capsys):
+    pytest.importorskip("subword_nmt")
+    file = tmp_path / "codes"
+    file.write_text(codes)
+    with pytest.raises(ValueError, match="--bpe-codes .*codes: not merge operations") as refused:
+        encoders.build_bpe(Namespace(bpe="subword_nmt", bpe_codes=str(file)))
+    assert len(str(refused.value)) < 1000 and capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("group", "name", "module", "package"),
     [

@@ -44,6 +44,29 @@ def first_of(samples):
     return [sample[0] for sample in samples]
 
 
+class Fetched(Numbers):
+    """Holds only what was prefetched, as ``--dataset-impl cached`` does."""
+
+    supports_prefetch = True
+
+    def __init__(self, length):
+        super().__init__(length)
+        self.held = set()
+
+    def prefetch(self, indices):
+        self.held = set(indices)
+
+    def __getitem__(self, index):
+        assert index in self.held
+        return super().__getitem__(index)
+
+
+def test_the_first_batch_is_prefetched():
+    iterator = iterators.EpochBatchIterator(Fetched(4), first_of, [[2, 0], [1, 3]])
+    assert iterator.first_batch == [2, 0]
+    assert list(iterator.next_epoch_itr(shuffle=False)) == [[2, 0], [1, 3]]
+
+
 def make(batches, **kwargs):
     total = sum(len(batch) for batch in batches)
     return iterators.EpochBatchIterator(Numbers(total), first_of, batches, **kwargs)

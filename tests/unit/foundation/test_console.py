@@ -63,6 +63,15 @@ def test_log_lines_have_the_form_that_scripts_parse() -> None:
     assert (level, name, message) == ("INFO", "fairseq.x", "hello") and len(date) == len("2026-01-31 12:00:00")
 
 
+def test_a_training_loop_that_configured_no_logging_sees_its_lines() -> None:
+    program = (
+        "from fairseq.logging import progress_bar; bar = progress_bar.progress_bar([1], log_format='simple', epoch=1);"
+        "bar.print({'loss': 2.5}, tag='train', step=1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().split(" | ", 1)[1] == "INFO | train | epoch 001 | loss 2.5"
+
+
 def test_a_configured_program_keeps_its_logging() -> None:
     handler = logging.NullHandler()
     logging.root.addHandler(handler)

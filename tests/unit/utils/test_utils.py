@@ -220,6 +220,9 @@ def test_embeddings_fill_the_rows_of_known_words(tmp_path: Any, caplog: pytest.L
     file.write_text("2 2\na 1 2\nb 3\n", encoding="utf-8")
     with pytest.raises(ValueError, match="vectors.txt:3"):
         utils.parse_embedding(str(file))
+    file.write_bytes("2 2\na 1 2\n".encode("utf-16"))
+    with pytest.raises(UnicodeDecodeError, match="vectors.txt must be UTF-8"):
+        utils.parse_embedding(str(file))
     with caplog.at_level(logging.INFO):
         utils.print_embed_overlap(vectors, _Vocabulary())
     assert "found 1/2 types" in caplog.text
