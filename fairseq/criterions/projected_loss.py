@@ -85,27 +85,43 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad[:3])
         grads = _Gradients(features, weight, bias) if wanted else None
-        loss = features.new_zeros((), dtype=torch.float32)
-        nll = torch.zeros_like(loss)
-        piece_size = PIECE if features.device.type == "cpu" else PIECE_ON_GPU
-        rows = max(1, piece_size // weight.size(0))
-        for start in range(0, features.size(0), rows):
-            piece = slice(start, start + rows)
-            piece_loss, piece_nll = _piece(
-                features[piece], weight, bias, target[piece], epsilon, padding_idx, grads, start
-            )
-            loss += piece_loss
-            nll += piece_nll
+        loss, nll = _pieces(features, weight, bias, target, epsilon, padding_idx, grads)
         ctx.grads = grads
+        ctx.settings = (epsilon, padding_idx)
+        ctx.save_for_backward(features, weight, bias, target)
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        if ctx.grads is None:
-            raise RuntimeError("the gradient of this loss has been taken already; run the forward pass again")
         grads, ctx.grads = ctx.grads, None
+        if grads is None:
+            # Somebody has retained the graph and takes the gradient a second time.
+            features, weight, bias, target = ctx.saved_tensors
+            grads = _Gradients(features, weight, bias)
+            _pieces(features, weight, bias, target, *ctx.settings, grads)
         return (*grads.scaled(grad_loss), None, None, None)
+
+
+def _pieces(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    epsilon: float,
+    padding_idx: int,
+    grads: _Gradients | None,
+) -> tuple[Tensor, Tensor]:
+    """Loss and nll of all rows, piece by piece; their gradients go to ``grads``."""
+    loss = features.new_zeros((), dtype=torch.float32)
+    nll = torch.zeros_like(loss)
+    rows = max(1, (PIECE if features.device.type == "cpu" else PIECE_ON_GPU) // weight.size(0))
+    for start in range(0, features.size(0), rows):
+        piece = slice(start, start + rows)
+        piece_loss, piece_nll = _piece(features[piece], weight, bias, target[piece], epsilon, padding_idx, grads, start)
+        loss += piece_loss
+        nll += piece_nll
+    return loss, nll
 
 
 class _Gradients:

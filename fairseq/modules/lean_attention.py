@@ -5,7 +5,7 @@ output, of what the heads attended to, of each projection's input) are written t
 so that the backward pass hardly allocates anything beside the gradients it returns; see ``lean_feed_forward``.
 """
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,22 @@ def _into_rows(heads: Tensor, time_first: bool) -> Tensor:
     )
 
 
+def _attention(
+    module: Any, masks: Any, x: Tensor, memory: Optional[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor]
+) -> Tuple[Tensor, List[Tensor]]:
+    """What the heads attend to, ``(B, H, T, D)``, with its graph; and what that leads to: queries, keys, values."""
+    rows = x.view(-1, x.size(2))
+    key_rows = rows if memory is None else memory.view(-1, memory.size(2))
+    key_shape = x.shape if memory is None else memory.shape
+    heads = []
+    for index, source, shape in ((0, rows, x.shape), (1, key_rows, key_shape), (2, key_rows, key_shape)):
+        projected = torch.addmm(biases[index], source, weights[index].t())
+        split = _into_heads(projected, shape, module.num_heads, memory is not None and index > 0)
+        heads.append(split.requires_grad_())
+    with torch.enable_grad():
+        return module._attend(*heads, *masks), heads
+
+
 class _AttendAddNorm(torch.autograd.Function):
     """``(module, masks, p, eps, x (B, T, C), memory (S, B, C) or None, parameters...) -> (B, T, C)``.
 
@@ -52,38 +68,28 @@ class _AttendAddNorm(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         weights, biases = parameters[0::2], parameters[1::2]
-        width = x.size(2)
-        rows = x.view(-1, width)
-        key_rows = rows if memory is None else memory.view(-1, memory.size(2))
-        key_shape = x.shape if memory is None else memory.shape
-        time_first = memory is not None
-        heads = []
-        for index, source, shape in ((0, rows, x.shape), (1, key_rows, key_shape), (2, key_rows, key_shape)):
-            projected = torch.addmm(biases[index], source, weights[index].t())
-            split = _into_heads(projected, shape, module.num_heads, time_first and index > 0)
-            heads.append(split.requires_grad_())
-        with torch.enable_grad():
-            attended = module._attend(*heads, *masks)
+        attended, heads = _attention(module, masks, x, memory, weights, biases)
         attended_rows = _into_rows(attended.detach(), time_first=False)
         output = torch.addmm(biases[3], attended_rows, weights[3].t())
-        bits, rstd, ctx.scale = drop_add_norm_rows_(output, rows, p, weights[4], biases[4], eps)
-        # The graph of the attention itself, as long as it is needed.
-        ctx.inside = (attended, heads)
-        ctx.save_for_backward(x, memory, attended_rows, bits, output, rstd, *weights, biases[4])
+        bits, rstd, ctx.scale = drop_add_norm_rows_(output, x.view(output.shape), p, weights[4], biases[4], eps)
+        # The graph of the attention itself, as long as it is needed; and what it can be made of once more.
+        ctx.inside, ctx.again = (attended, heads), (module, masks)
+        ctx.save_for_backward(x, memory, attended_rows, bits, output, rstd, *weights, *biases)
         return output.view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple[Any, ...]:
-        x, memory, attended_rows, bits, output, rstd, *weights, norm_bias = ctx.saved_tensors
-        if ctx.inside is None:
-            raise RuntimeError("the gradient of this attention has been taken already; run the forward pass again")
-        (attended, heads), ctx.inside = ctx.inside, None
+        x, memory, attended_rows, bits, output, rstd, *parameters = ctx.saved_tensors
+        weights, biases = parameters[:5], parameters[5:]
+        # Somebody who retains the graph takes the gradient a second time.
+        attended, heads = ctx.inside or _attention(*ctx.again, x, memory, weights, biases)
+        ctx.inside = None
         rows = x.view(output.shape)
         key_rows = rows if memory is None else memory.view(-1, memory.size(2))
         room = scratch(rows.numel(), "rows").view_as(rows)
         grad = grad.reshape(output.shape)
-        grad_x, *of_norm = norm_backward(grad, output, weights[4], norm_bias, rstd, room)
+        grad_x, *of_norm = norm_backward(grad, output, weights[4], biases[4], rstd, room)
         dropped = drop_again(grad_x, bits, ctx.scale, out=room)
         of_output = [dropped.t().mm(attended_rows), dropped.sum(0)]
         inner = torch.mm(dropped, weights[3], out=scratch(rows.numel(), "inner").view_as(rows))
