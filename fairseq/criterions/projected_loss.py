@@ -99,7 +99,8 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             # Somebody has retained the graph and takes the gradient a second time.
             features, weight, bias, target = ctx.saved_tensors
             grads = _Gradients(features, weight, bias)
-            _pieces(features, weight, bias, target, *ctx.settings, grads)
+            epsilon, padding_idx = ctx.settings
+            _pieces(features, weight, bias, target, epsilon, padding_idx, grads)
         return (*grads.scaled(grad_loss), None, None, None)
 
 

@@ -83,7 +83,8 @@ class _AttendAddNorm(torch.autograd.Function):
         x, memory, attended_rows, bits, output, rstd, *parameters = ctx.saved_tensors
         weights, biases = parameters[:5], parameters[5:]
         # Somebody who retains the graph takes the gradient a second time.
-        attended, heads = ctx.inside or _attention(*ctx.again, x, memory, weights, biases)
+        module, masks = ctx.again
+        attended, heads = ctx.inside or _attention(module, masks, x, memory, weights, biases)
         ctx.inside = None
         rows = x.view(output.shape)
         key_rows = rows if memory is None else memory.view(-1, memory.size(2))
