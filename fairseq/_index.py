@@ -53,6 +53,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "triangular": "fairseq.optim.lr_scheduler.triangular_lr_scheduler:TriangularLRSchedule",
     },
     "model": {
+        "dummy_model": "fairseq.benchmark.dummy_model:DummyModel",
         "fconv": "fairseq.models.fconv.model:FConvModel",
         "fconv_lm": "fairseq.models.fconv_lm:FConvLanguageModel",
         "fconv_self_att": "fairseq.models.fconv_self_att.model:FConvModelSelfAtt",
@@ -87,6 +88,9 @@ ENTRIES: dict[str, dict[str, str]] = {
     },
     "task": {
         "denoising": "fairseq.tasks.denoising:DenoisingTask",
+        "dummy_lm": "fairseq.benchmark.dummy_lm:DummyLMTask",
+        "dummy_masked_lm": "fairseq.benchmark.dummy_masked_lm:DummyMaskedLMTask",
+        "dummy_mt": "fairseq.benchmark.dummy_mt:DummyMTTask",
         "language_modeling": "fairseq.tasks.language_modeling:LanguageModelingTask",
         "masked_lm": "fairseq.tasks.masked_lm:MaskedLMTask",
         "multilingual_language_modeling": "fairseq.tasks.multilingual_language_modeling:MultilingualLanguageModelingTask",  # noqa: E501
@@ -150,6 +154,8 @@ DATACLASSES: dict[str, dict[str, str]] = {
     },
     "task": {
         "denoising": "fairseq.tasks.denoising:DenoisingConfig",
+        "dummy_lm": "fairseq.benchmark.dummy_lm:DummyLMConfig",
+        "dummy_masked_lm": "fairseq.benchmark.dummy_masked_lm:DummyMaskedLMConfig",
         "language_modeling": "fairseq.tasks.language_modeling:LanguageModelingConfig",
         "masked_lm": "fairseq.tasks.masked_lm:MaskedLMConfig",
         "multilingual_language_modeling": "fairseq.tasks.multilingual_language_modeling:MultilingualLanguageModelingConfig",  # noqa: E501
@@ -163,6 +169,7 @@ DATACLASSES: dict[str, dict[str, str]] = {
     },
 }
 ARCHS: dict[str, tuple[str, str]] = {
+    "dummy_model": ("dummy_model", "fairseq.benchmark.dummy_model:base_architecture"),
     "fconv": ("fconv", "fairseq.models.fconv:base_architecture"),
     "fconv_iwslt_de_en": ("fconv", "fairseq.models.fconv:fconv_iwslt_de_en"),
     "fconv_lm": ("fconv_lm", "fairseq.models.fconv_lm:base_lm_architecture"),
