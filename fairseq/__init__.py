@@ -11,7 +11,7 @@ from fairseq.version import __version__
 
 __all__ = ["__version__"]
 
-__getattr__, __dir__ = attach(__name__)
+__getattr__, __dir__ = attach(__name__, {"hydra_init": "fairseq.dataclass.initialize"})
 
 # First: it concerns the modules that are imported from here on.
 lend_on_import()

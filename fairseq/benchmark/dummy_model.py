@@ -33,27 +33,8 @@ class DummyEncoder(FairseqDecoder):
 
         super().__init__(Dictionary())
         self.embed = nn.Embedding(num_embed, embed_dim, padding_idx=0)
-        # As large as the projections of an attention, and as its feed-forward block.
-        self.layers_a = nn.ModuleList(
-            nn.Sequential(
-                nn.LayerNorm(embed_dim),
-                nn.Linear(embed_dim, 3 * embed_dim),
-                nn.Linear(3 * embed_dim, embed_dim),
-                nn.Linear(embed_dim, embed_dim),
-                nn.Dropout(),
-            )
-            for _ in range(num_layers)
-        )
-        self.layers_b = nn.ModuleList(
-            nn.Sequential(
-                nn.LayerNorm(embed_dim),
-                nn.Linear(embed_dim, 4 * embed_dim),
-                nn.ReLU(),
-                nn.Linear(4 * embed_dim, embed_dim),
-                nn.Dropout(0.1),
-            )
-            for _ in range(num_layers)
-        )
+        self.layers_a = nn.ModuleList(_as_attention(embed_dim) for _ in range(num_layers))
+        self.layers_b = nn.ModuleList(_as_feed_forward(embed_dim) for _ in range(num_layers))
         self.out_proj = nn.Linear(embed_dim, num_embed)
 
     def forward(self, tokens: Tensor, masked_tokens: Tensor | None = None) -> tuple[Tensor]:  # type: ignore[override]
@@ -81,6 +62,19 @@ class DummyEncoder(FairseqDecoder):
         """(Log-)probabilities in float32."""
         logits = net_output[0].float()
         return torch.log_softmax(logits, dim=-1) if log_probs else torch.softmax(logits, dim=-1)
+
+
+def _as_attention(width: int) -> nn.Sequential:
+    """As many parameters as an attention has, with its norm in front."""
+    sizes = (width, 3 * width, width, width)
+    return nn.Sequential(nn.LayerNorm(width), *map(nn.Linear, sizes, sizes[1:]), nn.Dropout())
+
+
+def _as_feed_forward(width: int) -> nn.Sequential:
+    inner = 4 * width
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width), nn.Dropout(0.1)
+    )
 
 
 @register_model("dummy_model")

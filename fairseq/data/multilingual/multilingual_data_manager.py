@@ -47,10 +47,6 @@ def load_sampling_weights(from_file: str) -> dict[str, float]:
     return weights
 
 
-def _unchanged(dataset: Any) -> Any:
-    return dataset
-
-
 class MultilingualDatasetManager:
     """Loads the pairs that the options name.
 
@@ -380,8 +376,8 @@ class MultilingualDatasetManager:
         dataset_impl: Any, upsample_primary: int, left_pad_source: bool, left_pad_target: bool,
         max_source_positions: int, max_target_positions: int, prepend_bos: bool = False,
         load_alignments: bool = False, truncate_source: bool = False,
-        src_dataset_transform_func: Callable[[Any], Any] = _unchanged,
-        tgt_dataset_transform_func: Callable[[Any], Any] = _unchanged, src_lang_id: int | None = None,
+        src_dataset_transform_func: Callable[[Any], Any] = lambda dataset: dataset,
+        tgt_dataset_transform_func: Callable[[Any], Any] = lambda dataset: dataset, src_lang_id: int | None = None,
         tgt_lang_id: int | None = None, langpairs_sharing_datasets: dict[str, Any] | None = None,
     ) -> LanguagePairDataset:  # fmt: skip
         """A pair as a :class:`LanguagePairDataset`.
