@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fairseq.modules.lean_attention import attention_in_steps
+
 __all__ = [
     "CheckpointFunction",
     "checkpoint_wrapper",
@@ -60,7 +62,7 @@ def _checkpointed(plain: Callable[..., Any], offload: bool, *args: Any, **kwargs
         return plain(*args, **kwargs)
     names, flat = pack_kwargs(*args, **kwargs)
     if not offload:
-        return checkpoint(_call, plain, names, *flat, use_reentrant=False)
+        return checkpoint(_call_in_steps, plain, names, *flat, use_reentrant=False)
     devices = [x.device if _is_float(x) else None for x in flat]
     stored = [x.to("cpu", non_blocking=False) if _is_float(x) else x for x in flat]
     return checkpoint(_call_on, plain, names, devices, *stored, use_reentrant=False)
@@ -75,9 +77,16 @@ def _call(plain: Callable[..., Any], names: List[str], *flat: Any) -> Any:
     return plain(*args, **kwargs)
 
 
+def _call_in_steps(plain: Callable[..., Any], names: List[str], *flat: Any) -> Any:
+    if torch.compiler.is_compiling():
+        return _call(plain, names, *flat)
+    with attention_in_steps():
+        return _call(plain, names, *flat)
+
+
 def _call_on(plain: Callable[..., Any], names: List[str], devices: List[Any], *flat: Any) -> Any:
     moved = [x if device is None else x.to(device) for x, device in zip(flat, devices)]
-    return _call(plain, names, *moved)
+    return _call_in_steps(plain, names, *moved)
 
 
 def pack_kwargs(*args: Any, **kwargs: Any) -> Tuple[List[str], List[Any]]:

@@ -5,7 +5,9 @@ output, of what the heads attended to, of each projection's input) are written t
 so that the backward pass hardly allocates anything beside the gradients it returns; see ``lean_feed_forward``.
 """
 
-from typing import Any, List, Optional, Sequence, Tuple
+import contextlib
+import threading
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -15,10 +17,27 @@ from fairseq.modules.lean_feed_forward import SMALLEST, is_plain
 from fairseq.modules.lean_layer_norm import norm_backward
 from fairseq.modules.multihead_attention import MultiheadAttention
 
-__all__ = ["attend_add_norm"]
+__all__ = ["attend_add_norm", "attention_in_steps"]
 
 # Whoever replaces it wants it to be called.
 _PLAIN_FORWARD = MultiheadAttention.forward
+
+
+class _Wishes(threading.local):
+    in_steps = False
+
+
+_WISHES = _Wishes()
+
+
+@contextlib.contextmanager
+def attention_in_steps() -> Iterator[None]:
+    """Inside, blocks are computed in single steps: for recomputation, which wants to drop what is kept in between."""
+    before, _WISHES.in_steps = _WISHES.in_steps, True
+    try:
+        yield
+    finally:
+        _WISHES.in_steps = before
 
 
 def _into_heads(rows: Tensor, shape: torch.Size, num_heads: int, time_first: bool) -> Tensor:
@@ -133,7 +152,7 @@ def attend_add_norm(
         ``(B, T, C)``; ``None``, and nothing done, where this way is not open: it is for training on the CPU in float32
         with plain parts.
     """
-    if type(module) is not MultiheadAttention or MultiheadAttention.forward is not _PLAIN_FORWARD:
+    if type(module) is not MultiheadAttention or MultiheadAttention.forward is not _PLAIN_FORWARD or _WISHES.in_steps:
         return None
     projections = (module.q_proj, module.k_proj, module.v_proj, module.out_proj)
     if (

@@ -108,3 +108,15 @@ def test_the_gradient_may_be_taken_twice_from_one_graph(build: Any, small: dict[
     for name, p in model.named_parameters():
         if name in once:
             torch.testing.assert_close(p.grad, 2 * once[name], **ROUNDING)
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_recomputed_layers_give_the_same_numbers_and_keep_nothing_in_between(
+    build: Any, small: dict[str, int], offload: bool
+) -> None:
+    expected = gradients(build(dropout=0.4))
+    small.clear()
+    found = gradients(build(dropout=0.4, checkpoint_activations=True, offload_activations=offload))
+    assert small["attend_add_norm"] == 0 and small["feed_forward_add_norm"] == 4
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, **ROUNDING)
