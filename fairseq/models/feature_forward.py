@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from fairseq.utils.unhooked import is_unhooked
+
 __all__ = ["ends_with_output_layer", "feature_forward", "is_plain_softmax", "plain_softmax"]
 
 MARK = "_ends_with_output_layer"
@@ -46,12 +48,6 @@ def _mark_of(owner: Any, name: str) -> str | None:
     return getattr(getattr(type(owner), name, None), MARK, None)
 
 
-def _hooked(module: nn.Module) -> bool:
-    # Somebody wants to see what goes in or comes out: then it has to go in and come out.
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name, None) for name in names)
-
-
 def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.Linear] | None:
     """How to get features from a model, and the projection that its logits are made with.
 
@@ -72,9 +68,7 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
         and _mark_of(decoder, "output_layer") is not None
         and getattr(decoder, "adaptive_softmax", None) is None
         and type(projection) is nn.Linear
-        and not any(_hooked(module) for module in (model, decoder, projection))
-        and "forward" not in vars(model)
-        and "forward" not in vars(decoder)
+        and is_unhooked(model, decoder, projection)
     )
     if not plain:
         return None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq.modules.lean_layer_norm import LeanLayerNorm
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = ["act_on_rows", "is_batch_first", "turn"]
 
@@ -30,9 +31,4 @@ def act_on_rows(*modules: nn.Module) -> bool:
 
     True for plain linear maps and norms, unless somebody hooked into one to look at time-first tensors.
     """
-    return all(
-        type(module) in (nn.Linear, nn.LayerNorm, LeanLayerNorm)
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-        for module in modules
-    )
+    return all(type(m) in (nn.Linear, nn.LayerNorm, LeanLayerNorm) for m in modules) and is_unhooked(*modules)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fairseq.modules.batch_first import is_batch_first
 from fairseq.modules.lean_layer_norm import LeanLayerNorm, norm_backward
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = [
     "drop_add_norm_rows_",
@@ -203,8 +204,7 @@ def norm_can_follow(norm: Any, x: Tensor, residual: Tensor, p: float) -> bool:
     """Whether dropout, sum and norm of tensors like these can be one operation, and shall be."""
     return (
         type(norm) is LeanLayerNorm
-        and not norm._forward_hooks
-        and not norm._forward_pre_hooks
+        and is_unhooked(norm)
         and norm.training
         and torch.is_grad_enabled()
         and _pays(x, p)

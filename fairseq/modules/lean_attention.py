@@ -16,6 +16,7 @@ from fairseq.modules.dropout_add import drop_add_norm_rows_, drop_again, norm_ca
 from fairseq.modules.lean_feed_forward import SMALLEST, is_plain
 from fairseq.modules.lean_layer_norm import norm_backward
 from fairseq.modules.multihead_attention import MultiheadAttention
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = ["attend_add_norm", "attention_in_steps"]
 
@@ -157,9 +158,7 @@ def attend_add_norm(
     projections = (module.q_proj, module.k_proj, module.v_proj, module.out_proj)
     if (
         x.numel() < SMALLEST
-        or "forward" in vars(module)
-        or module._forward_hooks
-        or module._forward_pre_hooks
+        or not is_unhooked(module)
         or module.self_attention == (memory is not None)
         or not (module.self_attention or module.encoder_decoder_attention)
         or module.bias_k is not None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fairseq.modules.dropout_add import drop_add_norm_rows_, drop_again, norm_can_follow, scratch
 from fairseq.modules.lean_layer_norm import norm_backward
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = ["SMALLEST", "feed_forward", "feed_forward_add_norm", "is_plain"]
 
@@ -97,8 +98,7 @@ def is_plain(linear: Any) -> bool:
         and linear.bias is not None
         and linear.weight.dtype == torch.float32
         and linear.weight.device.type == "cpu"
-        and not linear._forward_hooks
-        and not linear._forward_pre_hooks
+        and is_unhooked(linear)
     )
 
 

@@ -22,6 +22,7 @@ from fairseq.modules.lean_attention import attend_add_norm
 from fairseq.modules.lean_feed_forward import feed_forward, feed_forward_add_norm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.quant_noise import quant_noise
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = [
     "TransformerDecoderLayer",
@@ -107,13 +108,13 @@ class _ResidualBlocks(nn.Module):
                 return False
             last = module.out_proj
         # A linear map needs its own output least of all.
-        return type(last) is nn.Linear and not last._forward_hooks and not module._forward_hooks
+        return type(last) is nn.Linear and is_unhooked(last, module)
 
     def _expand(self, x: Tensor) -> Tensor:
         """First linear map, activation and its dropout."""
         if torch.jit.is_scripting():
             return self.activation_dropout_module(self.activation_fn(self.fc1(x)))
-        if self.activation_fn is F.relu and type(self.fc1) is nn.Linear and not self.fc1._forward_hooks:
+        if self.activation_fn is F.relu and type(self.fc1) is nn.Linear and is_unhooked(self.fc1):
             x = _linear_relu(self.fc1, x)
         else:
             x = self.activation_fn(self.fc1(x))

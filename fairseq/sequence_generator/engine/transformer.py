@@ -63,7 +63,8 @@ def is_known_transformer(model: Any) -> bool:
         model.encoder, TransformerEncoderBase, ["reorder_encoder_out", "_reorder_encoder_out"]
     ):
         return False
-    if any(isinstance(m, FairseqDropout) and m.apply_during_inference for m in decoder.modules()):
+    # Scripts that want dropout at inference switch on the modules of dropout alone, or the layers.
+    if any(m.training or getattr(m, "apply_during_inference", False) for m in decoder.modules()):
         return False
     layers = list(decoder.layers)
     with_source = hasattr(model, "encoder")

@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
-from torch.nn.modules import module as torch_module
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = ["is_unhooked", "keeps"]
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
 
 def keeps(owner: Any, base: type, names: Iterable[str]) -> bool:
@@ -43,18 +39,3 @@ def _is_original(cls: type, base: type, name: str) -> bool:
         and getattr(function, "__qualname__", None) == f"{home.__qualname__}.{name}"
         and not hasattr(function, "__wrapped__")
     )
-
-
-def is_unhooked(*modules: nn.Module | None) -> bool:
-    """Whether calling modules runs their ``forward`` and nothing else."""
-    if any(getattr(torch_module, name, None) for name in _GLOBAL_HOOKS):
-        return False
-    for module in modules:
-        if module is None:
-            continue
-        own = vars(module)
-        if "forward" in own or any(own.get(name) for name in _HOOKS):
-            return False
-        if type(module).__call__ is not nn.Module.__call__:
-            return False
-    return True

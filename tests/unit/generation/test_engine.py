@@ -21,6 +21,7 @@ from fairseq.modules import MultiheadAttention
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from fairseq.sequence_generator.engine import ensemble as engine
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
+from fairseq.sequence_generator.engine.transformer import is_known_transformer
 from fairseq.sequence_generator.int8 import Int8Linear, quantize_linear, rounded_up
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.token_generation_constraints import pack_constraints
@@ -376,6 +377,13 @@ def test_whoever_changes_a_part_is_asked(install: Any, made: list[bool], monkeyp
     found = generate(model)
     assert calls and made == [True, False]
     assert_same(found, expected)
+
+
+def test_dropout_that_is_switched_on_alone_is_not_left_out() -> None:
+    model = transformer().eval()
+    assert is_known_transformer(model)
+    model.decoder.layers[0].dropout_module.train()
+    assert not is_known_transformer(model)
 
 
 @pytest.mark.parametrize("name", ["forward_decoder", "reorder_incremental_state", "reorder_encoder_out"])

@@ -133,6 +133,27 @@ def test_memory_layout_does_not_change_numbers(build: Any, batch: dict) -> None:
         torch.testing.assert_close(grad, other_grads[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+def test_whoever_watches_gradients_sees_them(build: Any, batch: dict, kind: str, dropout: float) -> None:
+    """Operations that work in the memory of their input would make such a hook an error."""
+    model, seen = build(dropout=dropout).train(), set()
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in ("fc1", "fc2", "out_proj", "final_layer_norm"):
+            getattr(module, kind)(lambda *_, name=name: seen.add(name))
+    model(**batch)[0].sum().backward()
+    assert {f"{side}.layers.0.fc{i}" for side in ("encoder", "decoder") for i in (1, 2)} <= seen
+
+
+def test_a_replaced_forward_of_a_layer_s_part_is_called(build: Any, batch: dict) -> None:
+    model, calls = build().train(), []
+    for layer in (model.encoder.layers[0], model.decoder.layers[0]):
+        for part in (layer.fc1, layer.fc2, layer.self_attn.out_proj):
+            part.forward = lambda x, whole=part.forward: (calls.append(1), whole(x))[1]
+    model(**batch)
+    assert len(calls) == 6
+
+
 def test_a_hook_on_a_layer_s_part_sees_time_first_tensors(build: Any, batch: dict) -> None:
     model, shapes = build(), []
     model.encoder.layers[0].fc1.register_forward_hook(lambda _, args, out: shapes.append(tuple(out.shape)))
