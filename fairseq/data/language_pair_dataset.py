@@ -154,6 +154,8 @@ class LanguagePairDataset(FairseqDataset):
         num_buckets: when > 0, pad sentences to one of so many lengths, so that batches have few shapes.
         src_lang_id, tgt_lang_id: language numbers put into batches.
         pad_to_multiple: round batch widths up to a multiple.
+        max_source_positions, max_target_positions: given by tasks written for 0.9, where batches that were made up had
+            this size; no data are made up any more, and tasks filter lengths.
     """
 
     def __init__(
@@ -178,6 +180,8 @@ class LanguagePairDataset(FairseqDataset):
         src_lang_id: Optional[int] = None,
         tgt_lang_id: Optional[int] = None,
         pad_to_multiple: int = 1,
+        max_source_positions: Optional[int] = None,
+        max_target_positions: Optional[int] = None,
     ) -> None:
         super().__init__()
         _check_dictionaries(src_dict, tgt_dict)

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, List, Optional
 
 import pytest
+import torch
 
 from fairseq import options
 from fairseq.compat.flags import translate_old_options
 from fairseq.compat.signatures import call_build_generator, fitting
+from fairseq.data import Dictionary, LanguagePairDataset
 from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf, gen_parser_from_dataclass
 
@@ -151,6 +153,12 @@ def test_overrides_get_what_they_take(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
     assert fitting(task.build_dataset_for_inference, constraints=[1]) == {}
     assert "build_dataset_for_inference takes no constraints" in caplog.text
+
+
+def test_pairs_may_be_told_their_longest_lengths() -> None:
+    words = Dictionary()
+    pairs = LanguagePairDataset([torch.tensor([4, 2])], [2], words, max_source_positions=7, max_target_positions=7)
+    assert len(pairs) == 1
 
 
 def test_a_generator_of_release_09_is_built_from_its_options() -> None:
