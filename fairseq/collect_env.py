@@ -20,6 +20,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fairseq.logging.lines import forget_standard_output
+
 __all__ = ["collect", "main", "render"]
 
 # Distributions in the order in which a maintainer asks for them; the second group is optional.
@@ -164,7 +166,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the report."""
     args = get_parser().parse_args(argv)
     found = collect()
-    print(json.dumps(found, indent=1) if args.json else render(found))
+    try:
+        print(json.dumps(found, indent=1) if args.json else render(found), flush=True)
+    except BrokenPipeError:  # a reader that has seen enough
+        forget_standard_output()
 
 
 if __name__ == "__main__":
