@@ -60,8 +60,9 @@ class AdaptiveInput(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, mean=0, std=module.weight.shape[1] ** -0.5)
-                if module.padding_idx is not None:
-                    nn.init.constant_(module.weight[module.padding_idx], 0)
+                # In every band, though it stands for padding in the first one only: seeds give upstream's numbers.
+                if padding_idx is not None and padding_idx < module.num_embeddings:
+                    nn.init.constant_(module.weight[padding_idx], 0)
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
         # Checkpoints hold this entry.

@@ -60,6 +60,9 @@ class LSTMModel(FairseqEncoderDecoderModel):
             adaptive_softmax_cutoff=adaptive_cutoff(args),
             max_target_positions=getattr(args, "max_target_positions", DEFAULT_MAX_TARGET_POSITIONS),
         )
+        for part, is_frozen in ((encoder, args.encoder_freeze_embed), (decoder, args.decoder_freeze_embed)):
+            if is_frozen:
+                part.embed_tokens.weight.requires_grad = False
         return cls(encoder, decoder)
 
     def forward(  # type: ignore[override]
@@ -99,25 +102,25 @@ def load_embedding_file(path: str, dictionary: Any, embed_dim: int) -> nn.Embedd
     return utils.load_embedding(vectors, dictionary, embedding)
 
 
-def build_embeddings(args: Any, task: Any) -> tuple[nn.Embedding, nn.Embedding]:
-    """Source and target embeddings, shared, loaded and frozen as the options say."""
+def build_embeddings(args: Any, task: Any) -> tuple[nn.Embedding, nn.Embedding | None]:
+    """Source and target embeddings, shared and loaded as the options say.
+
+    Returns:
+        ``(source, target)``; the target's is ``None`` where the decoder has to make its own: its numbers are drawn
+        after those of the encoder.
+    """
     source, target = task.source_dictionary, task.target_dictionary
     check_sharing(args, source, target)
     if args.encoder_embed_path:
         encoder_embed = load_embedding_file(args.encoder_embed_path, source, args.encoder_embed_dim)
     else:
         encoder_embed = Embedding(len(source), args.encoder_embed_dim, source.pad())
+    decoder_embed: nn.Embedding | None = None
     if args.share_all_embeddings:
         decoder_embed = encoder_embed
         args.share_decoder_input_output_embed = True
     elif args.decoder_embed_path:
         decoder_embed = load_embedding_file(args.decoder_embed_path, target, args.decoder_embed_dim)
-    else:
-        decoder_embed = Embedding(len(target), args.decoder_embed_dim, target.pad())
-    if args.encoder_freeze_embed:
-        encoder_embed.weight.requires_grad = False
-    if args.decoder_freeze_embed:
-        decoder_embed.weight.requires_grad = False
     return encoder_embed, decoder_embed
 
 
