@@ -75,7 +75,9 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
     # A language model hands its arguments to the decoder, and some are of that decoder's forward only.
     hands_on = not hasattr(model, "encoder") and _mark_of(decoder, "forward") == "features_only"
     if how == "features_only" or hands_on:
-        return lambda **inputs: model(**inputs, features_only=True), projection  # type: ignore[return-value]
+        # The attention that comes with the features is looked at by nobody.
+        silent: dict[str, Any] = getattr(model, "arguments_without_attention", dict)()
+        return lambda **inputs: model(**{**silent, **inputs}, features_only=True), projection  # type: ignore[return-value]
     if getattr(model, "_compiled_call_impl", None) is not None:
         return None  # only calls of the model itself run what was compiled
     return model.extract_features, projection  # type: ignore[return-value]

@@ -19,10 +19,15 @@ from fairseq.models.transformer.transformer_config import (
 )
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
+from fairseq.modules.transformer_layer import TransformerDecoderLayer, TransformerDecoderLayerBase
+from fairseq.utils.unhooked import is_unhooked
 
 __all__ = ["Embedding", "TransformerModelBase"]
 
 logger = logging.getLogger(__name__)
+
+# Where a decoder's attention comes from; a subclass that changes one of them may need it.
+_TO_ATTENTION = ("forward", "extract_features", "extract_features_scriptable", "_run_layers")
 
 
 class TransformerModelBase(FairseqEncoderDecoderModel):
@@ -146,6 +151,20 @@ class TransformerModelBase(FairseqEncoderDecoderModel):
             alignment_layer=alignment_layer, alignment_heads=alignment_heads, src_lengths=src_lengths,
             return_all_hiddens=return_all_hiddens,
         )  # fmt: skip
+
+    @torch.jit.unused
+    def arguments_without_attention(self) -> Dict[str, int]:
+        """Arguments of ``forward`` with which no attention is returned, if nothing else changes with it; else none."""
+        decoder: Any = self.decoder
+        own = type(self).forward is not TransformerModelBase.forward or any(
+            getattr(type(decoder), name, None) is not getattr(TransformerDecoderBase, name) for name in _TO_ATTENTION
+        )
+        if own or not all(
+            type(layer) in (TransformerDecoderLayerBase, TransformerDecoderLayer) and is_unhooked(layer)
+            for layer in decoder.layers
+        ):
+            return {}
+        return {"alignment_layer": -1}  # no layer has that number
 
     @torch.jit.export
     def get_normalized_probs(

@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from fairseq.models.feature_forward import feature_forward
 from fairseq.models.transformer import TransformerConfig, TransformerModel
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+
+TOKENS = torch.tensor([[4, 5, 6, 7, 2], [8, 9, 2, 1, 1]])
 
 
 def loss_and_grads(model: nn.Module, batch: dict) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -288,3 +291,32 @@ def test_the_model_keeps_the_flat_options(build: Any) -> None:
     assert isinstance(model.args, Namespace)
     assert model.cfg.encoder.embed_dim == model.args.encoder_embed_dim == 16
     assert isinstance(model, TransformerModel)
+
+
+def test_a_loss_from_features_leaves_out_the_attention_that_nobody_sees(build: Any) -> None:
+    model = build()
+    forward, _ = feature_forward(model)
+    inputs = {"src_tokens": TOKENS, "src_lengths": None, "prev_output_tokens": TOKENS}
+    torch.manual_seed(2)
+    features, extra = forward(**inputs)
+    assert extra["attn"] == [None]
+    torch.manual_seed(2)
+    expected, extra = model(**inputs, features_only=True)
+    assert extra["attn"][0] is not None
+    torch.testing.assert_close(features, expected)
+    assert forward(**inputs, alignment_layer=0)[1]["attn"][0] is not None
+
+
+def test_whoever_may_look_at_the_attention_gets_it(build: Any) -> None:
+    model = build()
+    seen = []
+    model.decoder.layers[-1].register_forward_hook(lambda _, __, output: seen.append(output[1]))
+    feature_forward(model)[0](src_tokens=TOKENS, src_lengths=None, prev_output_tokens=TOKENS)
+    assert seen[0] is not None
+
+    class Own(type(model.decoder.layers[0])):  # type: ignore[misc]
+        pass
+
+    model = build()
+    model.decoder.layers[0].__class__ = Own
+    assert model.arguments_without_attention() == {}
