@@ -11,7 +11,7 @@ from torch import nn
 
 from fairseq import modules
 from fairseq.modules import dropout_add as dropping
-from fairseq.modules import transformer_layer
+from fairseq.modules import residual_blocks
 from fairseq.modules.base_layer import BaseLayer, _balanced_order
 from fairseq.modules.checkpoint_activations import (
     CheckpointFunction,
@@ -52,7 +52,7 @@ def test_joining_dropout_sum_and_norm_changes_no_number(build: Any, monkeypatch:
             joined.append(dropping.dropout_add_norm_(*args) if together else None)
             return joined[-1]
 
-        monkeypatch.setattr(transformer_layer, "dropout_add_norm_", count)
+        monkeypatch.setattr(residual_blocks, "dropout_add_norm_", count)
         torch.manual_seed(1)
         model.zero_grad()
         out, _ = model(tokens, None, tokens)

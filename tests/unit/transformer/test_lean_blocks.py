@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from fairseq.modules import MultiheadAttention, lean_attention, lean_feed_forward, transformer_layer
+from fairseq.modules import MultiheadAttention, lean_attention, lean_feed_forward, residual_blocks
 
 TOKENS = torch.tensor([[4, 5, 6, 7, 8], [9, 10, 2, 1, 1], [11, 12, 13, 2, 1]])
 ROUNDING = {"rtol": 1e-4, "atol": 1e-7}
@@ -21,7 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     done: dict[str, int] = {}
 
     def counted(name: str) -> Any:
-        real = getattr(transformer_layer, name)
+        real = getattr(residual_blocks, name)
 
         def call(*args: Any) -> Any:
             result = real(*args)
@@ -31,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return call
 
     for name in ("attend_add_norm", "feed_forward", "feed_forward_add_norm"):
-        monkeypatch.setattr(transformer_layer, name, counted(name))
+        monkeypatch.setattr(residual_blocks, name, counted(name))
     return done
 
 
@@ -48,7 +48,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 def plain(model: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
     with monkeypatch.context() as patch:
         for name in ("attend_add_norm", "feed_forward", "feed_forward_add_norm"):
-            patch.setattr(transformer_layer, name, lambda *args: None)
+            patch.setattr(residual_blocks, name, lambda *args: None)
         return gradients(model)
 
 
