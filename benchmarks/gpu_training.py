@@ -117,18 +117,8 @@ def run_cell(args: argparse.Namespace, side: str, cell: str) -> dict[str, Any]:
     flags, peak = CELLS[base]
     compiled = [] if not mode else ["--compile", *([mode.partition("=")[2]] if "=" in mode else [])]
     keep = ["--no-save"] if side == "peer" or args.save_dir is None else ["--save-dir", str(args.save_dir / cell)]
-    words = [
-        str(args.data),
-        "--arch",
-        args.arch,
-        "--max-tokens",
-        str(args.max_tokens),
-        *RECIPE,
-        *flags,
-        *compiled,
-        *keep,
-    ]
-    words += ["--max-update", str(args.warm + args.updates), *args.more]
+    words = [str(args.data), "--arch", args.arch, "--max-tokens", str(args.max_tokens)]
+    words += [*RECIPE, *flags, *compiled, *keep, "--max-update", str(args.warm + args.updates), *args.more]
     python, path = (sys.executable, str(ROOT)) if side == "this" else (args.peer, args.peer_path)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([path, os.environ.get("PYTHONPATH", "")])}
     begin = time.perf_counter()

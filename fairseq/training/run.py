@@ -17,7 +17,7 @@ from fairseq.dataclass.limits import TRAINING, check_limits
 from fairseq.logging import metrics
 from fairseq.logging.lines import setup_logging
 from fairseq.trainer import Trainer
-from fairseq.training import early_stop, idle_options, preemption, process_options, profiling
+from fairseq.training import compiling, early_stop, idle_options, preemption, process_options, profiling
 from fairseq.training.loop import train
 from fairseq.utils.heap import keep_freed_memory
 
@@ -47,7 +47,7 @@ def main(cfg: Any) -> None:
     model = task.build_model(cfg.model)
     criterion = task.build_criterion(cfg.criterion)
     _describe(task, model, criterion)
-    process_options.compile_if_asked(model, uses_cuda)
+    compiling.compile_if_asked(model, uses_cuda)
     process_options.choose_float32(uses_cuda)
     _load_validation_data(cfg, task)
     trainer = Trainer(cfg, task, model, criterion, _quantizer(cfg))

@@ -12,7 +12,7 @@ from torch import nn
 
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.training import main, process_options
+from fairseq.training import compiling, main
 
 TRANSFORMER = (  # noqa: SIM905
     "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
@@ -74,4 +74,4 @@ def test_a_machine_without_compiler_says_so_in_one_line(toy_pairs: str, tmp_path
 def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIRSEQ_COMPILE", "fast")
     with pytest.raises(ValueError, match="choose one of default"):
-        process_options.compile_if_asked(nn.Linear(1, 1))
+        compiling.compile_if_asked(nn.Linear(1, 1))
