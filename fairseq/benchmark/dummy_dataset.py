@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fairseq.data.dictionary import Dictionary
 from fairseq.data.fairseq_dataset import FairseqDataset
 
-__all__ = ["DummyDataset", "make_dictionary", "rows_of_a_batch"]
+__all__ = ["DummyDataset", "batch_of_rows", "make_dictionary", "rows_of_a_batch"]
 
 
 def make_dictionary(dict_size: int, *more: str) -> Dictionary:
@@ -34,6 +36,24 @@ def rows_of_a_batch(batch_size: Optional[int], max_tokens: Optional[int], length
     if max_tokens is None:
         raise ValueError("made-up batches need a size: give --batch-size or --max-tokens")
     return max(1, max_tokens // length)
+
+
+def batch_of_rows(source: Tensor, target: Tensor, rows: int, src_len: int, tgt_len: int, **inputs: Any) -> Any:
+    """A batch of ``rows`` equal pairs.
+
+    Args:
+        source, target: one row each, ``(length,)``.
+        src_len, tgt_len: lengths that the batch states.
+        inputs: more for the model.
+    """
+    lengths = torch.full((rows,), src_len)
+    return {
+        "id": 1,
+        "net_input": {"src_tokens": source.repeat(rows, 1), "src_lengths": lengths, **inputs},
+        "target": target.repeat(rows, 1),
+        "nsentences": rows,
+        "ntokens": rows * tgt_len,
+    }
 
 
 class DummyDataset(FairseqDataset):

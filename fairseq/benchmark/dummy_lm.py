@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import torch
 
-from fairseq.benchmark.dummy_dataset import DummyDataset, make_dictionary, rows_of_a_batch
+from fairseq.benchmark.dummy_dataset import DummyDataset, batch_of_rows, make_dictionary, rows_of_a_batch
 from fairseq.data.dictionary import Dictionary
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.fields import option
@@ -54,16 +54,8 @@ class MadeUpTextTask(FairseqTask):
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:  # type: ignore[override]
         cfg = self.cfg
         rows = rows_of_a_batch(cfg.batch_size, cfg.max_tokens, cfg.tokens_per_sample)
-        batch = {
-            "id": 1,
-            "net_input": {
-                "src_tokens": self.dummy_src.repeat(rows, 1),
-                "src_lengths": torch.full((rows,), cfg.tokens_per_sample),
-            },
-            "target": self.dummy_tgt.repeat(rows, 1),
-            "nsentences": rows,
-            "ntokens": rows * cfg.tokens_per_sample,
-        }
+        length = cfg.tokens_per_sample
+        batch = batch_of_rows(self.dummy_src, self.dummy_tgt, rows, length, length)
         self.datasets[split] = DummyDataset(batch, cfg.dataset_size, cfg.tokens_per_sample)
 
     @property

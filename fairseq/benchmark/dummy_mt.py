@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from fairseq.benchmark.dummy_dataset import DummyDataset, make_dictionary, rows_of_a_batch
+from fairseq.benchmark.dummy_dataset import DummyDataset, batch_of_rows, make_dictionary, rows_of_a_batch
 from fairseq.data.dictionary import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.fairseq_task import LegacyFairseqTask
@@ -55,18 +55,10 @@ class DummyMTTask(LegacyFairseqTask):
         args = self.args
         longest = max(args.src_len, args.tgt_len)
         rows = rows_of_a_batch(args.batch_size, args.max_tokens, longest)
-        target = self.dummy_tgt.repeat(rows, 1)
-        batch = {
-            "id": 1,
-            "net_input": {
-                "src_tokens": self.dummy_src.repeat(rows, 1),
-                "src_lengths": torch.full((rows,), args.src_len),
-                "prev_output_tokens": target.clone(),
-            },
-            "target": target,
-            "nsentences": rows,
-            "ntokens": rows * args.tgt_len,
-        }
+        previous = self.dummy_tgt.repeat(rows, 1)
+        batch = batch_of_rows(
+            self.dummy_src, self.dummy_tgt, rows, args.src_len, args.tgt_len, prev_output_tokens=previous
+        )
         self.datasets[split] = DummyDataset(batch, args.dataset_size, longest)
 
     @property
