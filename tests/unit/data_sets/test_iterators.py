@@ -1,4 +1,6 @@
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 
@@ -247,3 +249,24 @@ def test_grouped_lists_of_batches_are_not_mixed_within_a_step():
         found.append([batch[0] for batch in iterator.next_epoch_itr()])
     assert len(found[0]) == len(found[1]) == 3
     assert all((a < 10) == (b < 10) for a, b in zip(*found))
+
+
+def test_a_program_may_end_while_a_thread_reads_ahead() -> None:
+    program = """
+import torch
+from fairseq.data.iterators import BufferedIterator
+
+class Slow:
+    def __len__(self):
+        return 1000
+    def __iter__(self):
+        while True:
+            x = torch.randn(700, 700)
+            yield x @ x @ x
+
+next(BufferedIterator(2, Slow()))
+kept = BufferedIterator(2, Slow())
+next(kept)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
