@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -18,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
+
+from fairseq.utils.processes import worker_context
 
 __all__ = ["LineProgress", "progress_style", "run_in_parallel"]
 
@@ -115,7 +116,7 @@ def run_in_parallel(
 
 
 def _run_processes(function: Callable[..., Any], parts: Sequence[tuple[Any, ...]], progress: LineProgress) -> list[Any]:
-    context = multiprocessing.get_context()
+    context: Any = worker_context()
     # Two counters per process, written by it alone: lines and bytes done.
     done = context.Array("q", 2 * len(parts), lock=False)
     workers: list[tuple[Any, Connection]] = []

@@ -9,6 +9,7 @@
 ``modules_io``   attributes that may be missing, evaluation mode, random state, ensembles
 ``devices``      CUDA description, XLA hooks
 ``plugins``      ``--user-dir``
+``processes``    how worker processes are started
 ``unhooked``     whether calling a module runs its forward alone
 ``source_names`` which file a decoding error is about
 

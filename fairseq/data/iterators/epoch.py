@@ -16,6 +16,7 @@ from fairseq.data.data_utils import numpy_seed
 from fairseq.data.data_utils_fast import shuffle as shuffle_numbers
 from fairseq.data.iterators.buffered import BufferedIterator
 from fairseq.data.iterators.counting import CountingIterator
+from fairseq.utils.processes import worker_context
 
 __all__ = ["EpochBatchIterating", "EpochBatchIterator", "FrozenBatchSampler"]
 
@@ -389,6 +390,7 @@ class EpochBatchIterator(EpochBatchIterating):
             batch_sampler=sampler,
             num_workers=self.num_workers,
             timeout=self.timeout if self.num_workers > 0 else 0,
+            multiprocessing_context=worker_context() if self.num_workers > 0 else None,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=lasting and self.reuse_dataloader,
             worker_init_fn=leave_interrupts_to_parent if self.num_workers > 0 else None,

@@ -9,6 +9,7 @@ import torch.utils.data
 from fairseq.data.iterators.buffered import BufferedIterator
 from fairseq.data.iterators.counting import CountingIterator
 from fairseq.data.iterators.epoch import EpochBatchIterating, leave_interrupts_to_parent
+from fairseq.utils.processes import worker_context
 
 __all__ = ["StreamingEpochBatchIterator"]
 
@@ -103,6 +104,7 @@ class StreamingEpochBatchIterator(EpochBatchIterating):
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
             timeout=self.timeout if self.num_workers > 0 else 0,
+            multiprocessing_context=worker_context() if self.num_workers > 0 else None,
             worker_init_fn=getattr(self.dataset, "worker_init_fn", None) or leave_interrupts_to_parent,
             pin_memory=torch.cuda.is_available(),
         )
