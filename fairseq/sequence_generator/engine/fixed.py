@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq.sequence_generator.engine.transformer import Weights, through_layers, weights_of
+from fairseq.sequence_generator.engine.transformer import Weights, by_head, through_layers, weights_of
 
 __all__ = ["FixedStep", "Recorder", "Space", "room_for"]
 
@@ -174,16 +174,19 @@ class _Operations:
     seen: Tensor | None
 
     def __call__(self) -> None:
-        logits, attention = through_layers(
+        features, attention = through_layers(
             self.weights, self.inputs, self._write, self.mask, self.source, self.source_mask
         )
-        self.outputs.copy_(logits)
+        self.outputs.copy_(self.weights.project(features))
         if self.seen is not None and attention is not None:
             self.seen.copy_(attention)
         self.where.add_(self.shape.beam)
 
     def _write(self, layer: int, values: Tensor) -> Tensor:
-        return self.keys[layer].index_copy_(0, self.where, values.transpose(0, 1))
+        # (n, H, B, 2, D) -> (B, n, 2 C), as the memory is.
+        rows = values.permute(2, 0, 3, 1, 4).flatten(2)
+        keys = self.keys[layer].index_copy_(0, self.where, rows)
+        return by_head(keys.transpose(0, 1), values.size(1))
 
 
 class FixedStep:
@@ -326,7 +329,12 @@ class FixedStep:
             outputs=view("outputs", sentences * beam, self.vocab),
             mask=self._mask.view(sentences, 1, beam, -1),
             keys=[self._keys(i) for i in layers],
-            source=[self._source(i) for i in layers] if source else [],
+            source=[
+                by_head(self._source(i).transpose(0, 1), layer.source_heads)
+                for i, layer in enumerate(self.weights.layers)
+            ]
+            if source
+            else [],
             source_mask=self._source_mask.view(sentences, 1, 1, -1) if source else None,
             seen=view("seen", sentences * beam, source) if source else None,
         )

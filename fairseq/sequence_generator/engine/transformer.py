@@ -1,7 +1,7 @@
 """A decoding step of the transformer decoder, from its weights.
 
 Shapes in this file:  n = sentences, B = beam, N = n x B rows (B in a row share a sentence), S = source length, C =
-embedding, H = heads, D = C / H, V = vocabulary.  Keys and values lie side by side, ``(slots, n, 2 C)``.
+embedding, H = heads, D = C / H, V = vocabulary.  Keys and values, ``(n, H, slots, 2, D)``, lie head by head.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from fairseq.modules.lean_layer_norm import LeanLayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_linear, linear_map
-from fairseq.sequence_generator.engine.prefix_cache import PrefixCache, Spare
+from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
+from fairseq.sequence_generator.engine.seats import Seats
 from fairseq.sequence_generator.engine.unchanged import is_unhooked, keeps
 from fairseq.sequence_generator.int8 import Int8Linear, rounded_up
 
-__all__ = ["TransformerStep", "Weights", "is_known_transformer", "through_layers", "weights_of"]
+__all__ = ["TransformerStep", "Weights", "by_head", "is_known_transformer", "through_layers", "weights_of"]
 
 # What the engine computes in the place of these classes; who changes one of them is asked instead.
 _DECODER = [
@@ -221,39 +222,44 @@ class TransformerStep:
         self.decoder = model.decoder
         self.weights = weights_of(model)
         self.beam = beam
-        self.bsz = bsz
+        self.seats = Seats(bsz, beam)
         like = next(self.decoder.parameters())
-        width = 2 * self.decoder.embed_dim
-        self.cache = PrefixCache(len(self.weights.layers), width, bsz, beam, like)
+        heads = [layer.self_heads for layer in self.weights.layers]
+        self.cache = PrefixCache(heads, self.decoder.embed_dim, bsz, beam, like)
         self.source: list[Tensor] = []
-        self._spare = Spare()
         self.source_mask: Tensor | None = None
         if encoder_out is not None:
             self._read(encoder_out)
 
     def _read(self, encoder_out: dict[str, list[Tensor]]) -> None:
         """Project the source once for all layers."""
-        states = encoder_out["encoder_out"][0]
-        rows = states.reshape(-1, states.size(2))
+        states = encoder_out["encoder_out"][0].transpose(0, 1)
+        bsz, length, width = states.shape
+        rows = states.reshape(-1, width)
         for layer in self.weights.layers:
             assert layer.source_kv is not None
-            self.source.append(layer.source_kv(rows).view(states.size(0), self.bsz, -1))
+            both = layer.source_kv(rows).view(bsz, length, -1)
+            self.source.append(by_head(both, layer.source_heads).contiguous())
         padding = encoder_out["encoder_padding_mask"]
         if len(padding) > 0 and bool(padding[0].any()):
             mask = torch.zeros(padding[0].shape, dtype=states.dtype, device=states.device)
-            self.source_mask = mask.masked_fill_(padding[0], float("-inf")).view(self.bsz, 1, 1, -1)
+            self.source_mask = mask.masked_fill_(padding[0], float("-inf")).view(bsz, 1, 1, -1)
 
     def close(self) -> None:
         """Nothing to give back."""
 
     def follow(self, rows: Tensor, kept: Tensor | None) -> None:
         """Continue the hypotheses ``rows`` of the last step; ``kept``: the positions of sentences that stay."""
-        self.cache.follow(rows, kept)
-        if kept is not None:
-            self.bsz = kept.numel()
-            self.source = [self._spare.select(source, 1, kept) for source in self.source]
-            if self.source_mask is not None:
-                self.source_mask = self.source_mask.index_select(0, kept)
+        rows, moves = self.seats.follow(rows, kept)
+        self.cache.follow(rows, moves)
+        if moves is None:
+            return
+        for source in self.source:
+            moves.apply(source)
+        self.source = [source[: self.seats.count] for source in self.source]
+        if self.source_mask is not None:
+            moves.apply(self.source_mask)
+            self.source_mask = self.source_mask[: self.seats.count]
 
     def logits(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         """Score the next word.
@@ -267,8 +273,8 @@ class TransformerStep:
         """
         if tokens.size(1) == 1:
             tokens = tokens[:: self.beam]
-        count = tokens.size(0) // self.bsz
-        x = self.decoder._embed(tokens, {})[0].squeeze(1)
+        count = tokens.size(0) // self.seats.count
+        x = self.seats.by_seats(self.decoder._embed(tokens, {})[0].squeeze(1))
         if self.weights.eight_bit:
             x = _repeat_first(x, rounded_up(x.size(0)))
         first, end = self.cache.open(count)
@@ -278,7 +284,11 @@ class TransformerStep:
             return self.cache.write(layer, first, end, values)
 
         def run(careful: bool) -> tuple[Tensor, Tensor | None]:
-            return through_layers(self.weights, x, write, mask, self.source, self.source_mask, careful)
+            features, attention = through_layers(self.weights, x, write, mask, self.source, self.source_mask, careful)
+            back = self.seats.rows_of_batch(count)
+            if back is None:
+                return self.weights.project(features)[: tokens.size(0)], attention
+            return self.weights.project(features[back]), None if attention is None else attention[back]
 
         on_cpu = x.device.type == "cpu"
         logits, attention = run(not on_cpu)
@@ -288,7 +298,7 @@ class TransformerStep:
         return logits, attention
 
 
-# Keys and values (n, B, 2 C) of a layer's number -> those of all words so far, (slots, n, 2 C).
+# Keys and values (n, H, B, 2, D) of a layer's number -> those of all words so far, (n, H, slots, 2, D).
 Write = Callable[[int, Tensor], Tensor]
 
 
@@ -301,18 +311,19 @@ def through_layers(
     source_mask: Tensor | None,
     careful: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
-    """One step.
+    """One step but for the scores.
 
     Args:
         x: embedded words, ``(N, C)``; more rows, copies of the first, are computed and thrown away.
         write: keeps keys and values.
         mask: additive, ``(n, 1, B, slots)``.
-        source: keys and values of the source per layer, ``(S, n, 2 C)``.
+        source: keys and values of the source per layer, ``(n, H, S, 2, D)``.
         source_mask: additive, ``(n, 1, 1, S)``.
         careful: whether to keep hypotheses that overflow from their siblings.
 
     Returns:
-        logits ``(N, V)`` and the last layer's attention to the source ``(N, S)``.
+        what ``weights.project`` makes scores of, as many rows as ``x``, and the last layer's attention to the source
+        ``(N, S)``.
     """
     attention: Tensor | None = None
     last = len(weights.layers) - 1
@@ -325,7 +336,7 @@ def through_layers(
         x = weights.norm(x)
     if weights.narrow is not None:
         x = weights.narrow(x)
-    return weights.project(x)[: mask.size(0) * mask.size(2)], attention
+    return x, attention
 
 
 def _repeat_first(rows: Tensor, count: int) -> Tensor:
@@ -341,7 +352,8 @@ def _attend_to_prefix(
     y = layer.qkv(layer.self_norm(x) if layer.norm_first else x)[: bsz * beam].view(bsz, beam, 3 * width)
     if careful:
         _contain(y, width)
-    attended = _attend(y[:, :, :width], write(y[:, :, width:]), layer.self_heads, mask, layer.self_scale, x.size(0))
+    keys = write(by_head(y[:, :, width:], layer.self_heads))
+    attended = _attend(y[:, :, :width], keys, mask, layer.self_scale, x.size(0))
     x = layer.self_out(attended).add_(x)
     return x if layer.norm_first else layer.self_norm(x)
 
@@ -366,13 +378,13 @@ def _attend_to_source(
     layer: _Layer, x: Tensor, beam: int, source: Tensor, mask: Tensor | None, visibly: bool
 ) -> tuple[Tensor, Tensor | None]:
     assert layer.source_q is not None and layer.source_out is not None and layer.source_norm is not None
-    bsz, rows = source.size(1), x.size(0)
+    bsz, rows = source.size(0), x.size(0)
     y = layer.source_q(layer.source_norm(x) if layer.norm_first else x)[: bsz * beam].view(bsz, beam, -1)
     attention: Tensor | None = None
     if visibly:
-        attended, attention = _attend_visibly(y, source, layer.source_heads, mask, layer.source_scale, rows)
+        attended, attention = _attend_visibly(y, source, mask, layer.source_scale, rows)
     else:
-        attended = _attend(y, source, layer.source_heads, mask, layer.source_scale, rows)
+        attended = _attend(y, source, mask, layer.source_scale, rows)
     x = layer.source_out(attended).add_(x)
     return (x if layer.norm_first else layer.source_norm(x)), attention
 
@@ -382,12 +394,14 @@ def _feed_forward(layer: _Layer, x: Tensor) -> Tensor:
     return y if layer.norm_first else layer.final_norm(y)
 
 
-def _split(q: Tensor, keys: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries ``(n, B, C)``, keys and values ``(slots, n, 2 C)`` -> ``(n, H, ., D)`` each, views."""
-    slots, bsz, width = keys.shape
-    both = keys.view(slots, bsz, 2, heads, width // (2 * heads))
-    k, v = both[:, :, 0].permute(1, 2, 0, 3), both[:, :, 1].permute(1, 2, 0, 3)
-    return q.unflatten(2, (heads, -1)).transpose(1, 2), k, v
+def by_head(both: Tensor, heads: int) -> Tensor:
+    """Keys and values side by side, ``(n, slots, 2 C)`` -> ``(n, H, slots, 2, D)``, a view."""
+    return both.unflatten(2, (2, heads, -1)).permute(0, 3, 1, 2, 4)
+
+
+def _split(q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries ``(n, B, C)``, keys and values ``(n, H, slots, 2, D)`` -> ``(n, H, ., D)`` each, views."""
+    return q.unflatten(2, (keys.size(1), -1)).transpose(1, 2), keys[:, :, :, 0], keys[:, :, :, 1]
 
 
 def _as_rows(attended: Tensor, rows: int) -> Tensor:
@@ -402,17 +416,15 @@ def _as_rows(attended: Tensor, rows: int) -> Tensor:
     return found
 
 
-def _attend(q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float, rows: int) -> Tensor:
+def _attend(q: Tensor, keys: Tensor, mask: Tensor | None, scale: float, rows: int) -> Tensor:
     """Attention of all hypotheses to the keys of their sentence; ``(rows, C)``."""
-    split_q, k, v = _split(q, keys, heads)
+    split_q, k, v = _split(q, keys)
     return _as_rows(F.scaled_dot_product_attention(split_q, k, v, attn_mask=mask, scale=scale), rows)
 
 
-def _attend_visibly(
-    q: Tensor, keys: Tensor, heads: int, mask: Tensor | None, scale: float, rows: int
-) -> tuple[Tensor, Tensor]:
+def _attend_visibly(q: Tensor, keys: Tensor, mask: Tensor | None, scale: float, rows: int) -> tuple[Tensor, Tensor]:
     """The same, and the weights averaged over heads ``(N, S)``."""
-    split_q, k, v = _split(q, keys, heads)
+    split_q, k, v = _split(q, keys)
     scores = torch.matmul(split_q * scale, k.transpose(2, 3))
     if mask is not None:
         scores = scores + mask

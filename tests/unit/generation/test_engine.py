@@ -21,6 +21,7 @@ from fairseq.modules import MultiheadAttention
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from fairseq.sequence_generator.engine import ensemble as engine
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
+from fairseq.sequence_generator.engine.seats import Seats
 from fairseq.sequence_generator.engine.transformer import is_known_transformer
 from fairseq.sequence_generator.int8 import Int8Linear, quantize_linear, rounded_up
 from fairseq.sequence_scorer import SequenceScorer
@@ -208,22 +209,51 @@ def test_eight_bit_models_run_in_the_engine(made: list[bool]) -> None:
 
 
 def test_slots_that_nobody_needs_are_left_behind() -> None:
-    cache = PrefixCache(1, 2, 2, 3, torch.zeros(1))
+    cache = PrefixCache([1], 1, 2, 3, torch.zeros(1))
     torch.manual_seed(0)
     history = torch.zeros(6, 0)
     for _ in range(60):
         first, end = cache.open(3)
         words = torch.rand(6, 1)
-        seen = cache.write(0, first, end, words.view(2, 3, 1).expand(2, 3, 2))
+        seen = cache.write(0, first, end, words.view(2, 1, 3, 1, 1).expand(2, 1, 3, 2, 1))
         history = torch.cat([history, words], dim=1)
         visible = cache.mask[:, 0].eq(0)
         for row in range(6):
-            own = seen[:, row // 3, 0][visible[row // 3, row % 3]]
+            own = seen[row // 3, 0, :, 0, 0][visible[row // 3, row % 3]]
             assert sorted(own.tolist()) == sorted(history[row].tolist())
         rows = torch.cat([torch.randint(0, 3, (3,)), torch.randint(3, 6, (3,))])
         history = history.index_select(0, rows)
         cache.follow(rows, None)
     assert cache.used < 120
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_sentences_that_leave_give_their_seats_to_others(data: Any) -> None:
+    beam, count = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 9))
+    seats, cache = Seats(count, beam), PrefixCache([1], 1, count, beam, torch.zeros(1))
+    history = torch.zeros(count * beam, 0)
+    while count:
+        first, end = cache.open(beam)
+        words = torch.rand(count * beam, 1)
+        seen = cache.write(0, first, end, seats.by_seats(words).view(count, 1, beam, 1, 1).expand(-1, 1, -1, 2, 1))
+        history = torch.cat([history, words], dim=1)
+        back = seats.rows_of_batch(beam)
+        for row in range(count * beam):
+            own = row if back is None else int(back[row])
+            visible = cache.mask[own // beam, 0, own % beam].eq(0)
+            assert sorted(seen[own // beam, 0, :, 0, 0][visible].tolist()) == sorted(history[row].tolist())
+            assert back is None or int(seats.order[own // beam]) == row // beam
+        kept = torch.tensor(sorted(data.draw(st.sets(st.integers(0, count - 1)))), dtype=torch.long)
+        left, count = len(kept) < count, len(kept)
+        chosen = torch.tensor(
+            data.draw(st.lists(st.integers(0, beam - 1), min_size=count * beam, max_size=count * beam))
+        )
+        rows = (kept.unsqueeze(1) * beam + chosen.view(count, beam)).view(-1) if count else None
+        if rows is not None:
+            history = history.index_select(0, rows)
+            rows, moves = seats.follow(rows, kept if left else None)
+            cache.follow(rows, moves)
 
 
 @settings(max_examples=10, deadline=None)
