@@ -14,17 +14,21 @@ from pathlib import Path
 from benchmarks._measure import Row, Setup, Side, Usage
 from benchmarks._report import main
 
-# Enough for outputs of the right length, which is what the speed of a search depends on.
 UPDATES = 200
 FEW = 8
+# A model after so few updates does not always know when to end, and the speed of a search depends on the length of its
+# outputs: no more words than so many times those of the source, and some.
+LONGEST = (1.2, 8)
 
 CTRANSLATE2 = """
 import sys, ctranslate2
-model, source = sys.argv[1:]
+model, source, times, more = sys.argv[1:]
 translator = ctranslate2.Translator(model, device="cpu", compute_type="float32", intra_threads=1, inter_threads=1)
 lines = sorted((line.split() for line in open(source, encoding="utf-8")), key=len)
 for start in range(0, len(lines), 64):
-    translator.translate_batch(lines[start:start + 64], beam_size=5, max_batch_size=0, max_decoding_length=200)
+    batch = lines[start:start + 64]
+    longest = int(float(times) * (len(batch[-1]) + 1) + float(more))
+    translator.translate_batch(batch, beam_size=5, max_batch_size=0, max_decoding_length=longest)
 """
 
 
@@ -46,7 +50,8 @@ def generate(side: Side, data: Path, subset: str, checkpoint: Path, *more: str) 
     """Translate a subset."""
     return side.run(
         *["-m", "fairseq_cli.generate", data, "--gen-subset", subset, "--path", checkpoint, "-s", "de", "-t", "en"],
-        *["--beam", "5", "--remove-bpe", "--batch-size", "64", "--required-batch-size-multiple", "1", "--cpu"],
+        *["--beam", "5", "--max-len-a", LONGEST[0], "--max-len-b", LONGEST[1], "--remove-bpe"],
+        *["--batch-size", "64", "--required-batch-size-multiple", "1", "--cpu"],
         # The peer's own BLEU needs a compiled library that its source distribution cannot build.
         *["--num-workers", "0", "--scoring", "sacrebleu", *more],
     )
@@ -107,7 +112,9 @@ def rows(setup: Setup) -> Iterator[Row]:
         return
     model = convert(setup, checkpoint, data)
     program = ["-c", CTRANSLATE2, model]
-    whole, start = (setup.this.run(*program, folder / "test.de").cpu for folder in (setup.corpus, setup.work / "few"))
+    whole, start = (
+        setup.this.run(*program, folder / "test.de", *LONGEST).cpu for folder in (setup.corpus, setup.work / "few")
+    )
     yield Row(
         "translating with a transformer, beam 5", "sentences per second", ours, count / (whole - start), "CTranslate2"
     )

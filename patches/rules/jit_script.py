@@ -13,7 +13,7 @@ class JitScript(Rule):
     patch = Patch(
         id="torch-jit-script",
         title="Functions compiled by torch.jit.script at import",
-        symptom="DeprecationWarning: `torch.jit.script` is not supported in Python 3.14+ and may break",
+        symptom="FutureWarning: `torch.jit.script` is not supported in Python 3.14+ and may break",
         cause="TorchScript is no longer developed and does not support Python 3.14.",
         since={"python": "3.14"},
         fairseq="0.10 to main (model_utils)",
