@@ -15,10 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-__all__ = ["QUANTITIES", "ROOT", "Row", "Setup", "Side", "Usage", "measure_child"]
+__all__ = ["LONGEST", "QUANTITIES", "ROOT", "Row", "Setup", "Side", "Usage", "measure_child"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,6 +31,9 @@ QUANTITIES: dict[str, tuple[str, bool]] = {
     "sentences per second": ("sentences/s", True),
     "batches per second": ("batches/s", True),
 }
+# A model after a few hundred updates does not always know when to end, and the speed of a search depends on the length
+# of its outputs: no more words than so many times those of the source, and some.
+LONGEST = (1.2, 8)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,23 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """The figures of several runs of the same."""
+
+    figures: list[float]
+
+    @property
+    def median(self) -> float:
+        """The one in the middle."""
+        return statistics.median(self.figures)
+
+    @property
+    def spread(self) -> float:
+        """Largest difference of a run from the median, as a share of it."""
+        return max(abs(figure - self.median) for figure in self.figures) / (self.median or 1.0)
+
+
+@dataclass(frozen=True)
 class Row:
     """One figure of the report.
 
@@ -151,6 +171,7 @@ class Setup:
     given_corpus: Path | None = None
     given_checkpoint: Path | None = None
     given_transformer: Path | None = None
+    given_dictionaries: Path | None = None
 
     @property
     def sides(self) -> list[Side]:
@@ -170,14 +191,17 @@ class Setup:
     def data(self) -> Path:
         """The corpus, binarised by this side."""
         folder = self.work / "data"
-        self.preprocess(self.this, self.corpus, folder, "valid", "test")
+        words: list[str | Path] = ["--validpref", self.corpus / "valid", "--testpref", self.corpus / "test"]
+        if self.given_dictionaries:
+            given = self.given_dictionaries
+            words += ["--srcdict", given / "dict.de.txt", "--tgtdict", given / "dict.en.txt"]
+        self.preprocess(self.this, self.corpus, folder, *words)
         return folder
 
-    def preprocess(self, side: Side, source: Path, target: Path, *more_parts: str) -> Usage:
-        """Binarise ``train`` and more parts of a corpus."""
+    def preprocess(self, side: Side, source: Path, target: Path, *words: str | Path) -> Usage:
+        """Binarise the ``train`` part of a corpus, and what more words of the command say."""
         shutil.rmtree(target, ignore_errors=True)
-        parts = [word for part in more_parts for word in (f"--{part}pref", str(source / part))]
-        command = ["-s", "de", "-t", "en", "--trainpref", source / "train", "--destdir", target, *parts]
+        command = ["-s", "de", "-t", "en", "--trainpref", source / "train", "--destdir", target, *words]
         return side.run("-m", "fairseq_cli.preprocess", *command)
 
     def compare(self, what: str, measure: Callable[[Side, int], Mapping[str, float]]) -> Iterator[Row]:
@@ -187,13 +211,27 @@ class Setup:
             what: the rows' title.
             measure: from a side and the number of the run to ``{quantity: figure}``.
         """
-        found: dict[str, list[Mapping[str, float]]] = {side.name: [] for side in self.sides}
+        found = self.in_turns({side.name: partial(measure, side) for side in self.sides})
+        for quantity in found[self.this.name]:
+            figures = {name: quantities[quantity] for name, quantities in found.items()}
+            peer = figures[self.peer.name].median if self.peer else None
+            spread = max(runs.spread for runs in figures.values())
+            yield Row(what, quantity, figures[self.this.name].median, peer, runs=self.repeat, spread=spread)
+
+    def in_turns(self, measures: Mapping[str, Callable[[int], Mapping[str, float]]]) -> dict[str, dict[str, Runs]]:
+        """Several ways of doing the same, one after the other, over and over.
+
+        Args:
+            measures: what to do under each name: from the number of the run to ``{quantity: figure}``.
+
+        Returns:
+            ``{name: {quantity: runs}}``.
+        """
+        found: dict[str, list[Mapping[str, float]]] = {name: [] for name in measures}
         for turn in range(self.repeat):
-            for side in self.sides:
-                found[side.name].append(measure(side, turn))
-        for quantity in found[self.this.name][0]:
-            values = {name: [figures[quantity] for figures in runs] for name, runs in found.items()}
-            medians = {name: statistics.median(figures) for name, figures in values.items()}
-            spread = max(abs(x - medians[n]) / (medians[n] or 1.0) for n, figures in values.items() for x in figures)
-            peer = medians.get(self.peer.name) if self.peer else None
-            yield Row(what, quantity, medians[self.this.name], peer, runs=self.repeat, spread=spread)
+            for name, measure in measures.items():
+                found[name].append(measure(turn))
+        return {
+            name: {quantity: Runs([figures[quantity] for figures in runs]) for quantity in runs[0]}
+            for name, runs in found.items()
+        }

@@ -42,6 +42,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--corpus", type=Path, help="folder with {train,valid,test}.{de,en} in subwords")
     parser.add_argument("--checkpoint", type=Path, help="weights of the tutorial LSTM (default: those trained here)")
     parser.add_argument("--transformer", type=Path, help="weights of a transformer de-en (default: those trained here)")
+    parser.add_argument(
+        "--dictionaries", type=Path, help="folder with the dict.{de,en}.txt of given weights (default: counted here)"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="runs per figure (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names(), help="run these benchmarks only")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and what each measures")
@@ -129,7 +132,7 @@ def set_up(args: argparse.Namespace, work: Path) -> Setup:
         plugin = work / "peer_tutorial_lstm"
         shutil.copytree(ROOT / "benchmarks" / "peer_plugin", plugin)
         peer = Side("peer", args.peer, args.peer_path, plugin)
-    return Setup(this, peer, args.repeat, work, args.corpus, args.checkpoint, args.transformer)
+    return Setup(this, peer, args.repeat, work, args.corpus, args.checkpoint, args.transformer, args.dictionaries)
 
 
 def main(only: str | None = None, argv: Sequence[str] | None = None) -> None:

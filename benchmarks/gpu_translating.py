@@ -13,6 +13,7 @@ when its time is up. Without a GPU it runs on the CPU, where nothing is recorded
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import sys
@@ -154,6 +155,8 @@ def speed(args: argparse.Namespace, generator: Any, work: list[Any]) -> tuple[di
 def memory(generator: Any, sample: Any) -> dict[str, Any]:
     """Peak memory of one batch, less what was there before, in MB (10**6 bytes)."""
     if CUDA:
+        # The generator before may still be held by a ring of references.
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks._measure import Row, Setup, Side, Usage
+from benchmarks._measure import LONGEST, Row, Setup, Side, Usage
 from benchmarks._report import main
 
 UPDATES = 200
 FEW = 8
-# A model after so few updates does not always know when to end, and the speed of a search depends on the length of its
-# outputs: no more words than so many times those of the source, and some.
-LONGEST = (1.2, 8)
 
 CTRANSLATE2 = """
 import sys, ctranslate2
@@ -94,30 +93,36 @@ def rows(setup: Setup) -> Iterator[Row]:
     checkpoint = setup.given_transformer or train(setup)
     data = with_few(setup)
     count = len((setup.corpus / "test.de").read_text(encoding="utf-8").splitlines()) - FEW
-    scores: dict[str, float] = {}
 
-    def speed(side: Side, *more: str) -> dict[str, float]:
+    def ours(side: Side, more: tuple[str, ...], turn: int) -> dict[str, float]:
         whole, start = (generate(side, data, subset, checkpoint, *more) for subset in ("test", "test1"))
-        scores[side.name + "".join(more)] = bleu(whole)
-        return {"sentences per second": count / max(whole.cpu - start.cpu, 1e-9), "memory": whole.memory}
+        rate = count / max(whole.cpu - start.cpu, 1e-9)
+        return {"sentences per second": rate, "memory": whole.memory, "BLEU": bleu(whole)}
 
-    found = list(setup.compare("translating with a transformer, beam 5", lambda side, turn: speed(side)))
-    yield from found
-    yield Row("", "BLEU", scores["this"], scores.get("peer"), unit="BLEU", more_is_better=True)
-    ours = found[0].this
-    eight = speed(setup.this, "--quantize", "int8")["sentences per second"]
-    yield Row("the same with --quantize int8", "sentences per second", eight, ours, "float32")
-    yield Row("", "BLEU", scores["this--quantizeint8"], scores["this"], "float32", unit="BLEU", more_is_better=True)
-    if importlib.util.find_spec("ctranslate2") is None:
-        return
-    model = convert(setup, checkpoint, data)
-    program = ["-c", CTRANSLATE2, model]
-    whole, start = (
-        setup.this.run(*program, folder / "test.de", *LONGEST).cpu for folder in (setup.corpus, setup.work / "few")
-    )
-    yield Row(
-        "translating with a transformer, beam 5", "sentences per second", ours, count / (whole - start), "CTranslate2"
-    )
+    def theirs(model: Path, turn: int) -> dict[str, float]:
+        sources = (folder / "test.de" for folder in (setup.corpus, setup.work / "few"))
+        whole, start = (setup.this.run("-c", CTRANSLATE2, model, source, *LONGEST).cpu for source in sources)
+        return {"sentences per second": count / (whole - start)}
+
+    ways: dict[str, Callable[[int], Mapping[str, float]]] = {side.name: partial(ours, side, ()) for side in setup.sides}
+    ways["int8"] = partial(ours, setup.this, ("--quantize", "int8"))
+    if importlib.util.find_spec("ctranslate2"):
+        ways["CTranslate2"] = partial(theirs, convert(setup, checkpoint, data))
+    found = setup.in_turns(ways)
+
+    def row(what: str, one: str, other: str, quantity: str, against: str) -> Row:
+        a, b = found[one][quantity], found.get(other, {}).get(quantity)
+        spread = max(a.spread, b.spread if b else 0.0)
+        score: dict[str, Any] = {"unit": "BLEU", "more_is_better": True} if quantity == "BLEU" else {}
+        return Row(what, quantity, a.median, b and b.median, against, setup.repeat, spread, **score)
+
+    title, integers = "translating with a transformer, beam 5", "the same with --quantize int8"
+    for quantity in ("sentences per second", "memory", "BLEU"):
+        yield row(title, "this", "peer", quantity, "peer")
+    for quantity in ("sentences per second", "memory", "BLEU"):
+        yield row(integers, "int8", "this", quantity, "float32")
+    if "CTranslate2" in found:
+        yield row(title, "this", "CTranslate2", "sentences per second", "CTranslate2")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks._measure import Row, Setup, Side, Usage
+from benchmarks._measure import LONGEST, Row, Setup, Side, Usage
 
 
 def train(side: Side, data: Path, save: Path) -> Usage:
@@ -24,7 +24,19 @@ def generate(side: Side, data: Path, checkpoint: Path) -> Usage:
     """Translate the test set."""
     return side.run(
         *["-m", "fairseq_cli.generate", data, "--user-dir", side.plugin, "--path", checkpoint],
-        *["--beam", "5", "--remove-bpe", "--batch-size", "64", "--required-batch-size-multiple", "1"],
+        *[
+            "--beam",
+            "5",
+            "--max-len-a",
+            LONGEST[0],
+            "--max-len-b",
+            LONGEST[1],
+            "--remove-bpe",
+            "--batch-size",
+            "64",
+            "--required-batch-size-multiple",
+            "1",
+        ],
         # The peer's own BLEU needs a compiled library that its source distribution cannot build.
         *["--num-workers", "0", "-s", "de", "-t", "en", "--scoring", "sacrebleu"],
     )

@@ -11,6 +11,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.criterions.batch_log import batch_log, log_loss_per_sample_and_token
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.constants import DDP_BACKEND_CHOICES
+from fairseq.utils.host import known_on_host, with_host
 
 __all__ = ["AdaptiveLoss", "AdaptiveLossConfig"]
 
@@ -65,7 +66,7 @@ class AdaptiveLoss(FairseqCriterion):
         net_output = model(**sample["net_input"])
         target = model.get_targets(sample, net_output)
         nsentences = target.size(0)
-        target = target.reshape(-1)
+        target = with_host(lambda known: known.reshape(-1), target)
         logits, band_targets = softmax(net_output[0], target)
         loss = net_output[0].new_zeros(1 if reduce else target.numel(), dtype=torch.float32)
         rows = [None] if reduce else [None, *softmax.adapt_target(target)[1]]
@@ -78,7 +79,8 @@ class AdaptiveLoss(FairseqCriterion):
                 loss = loss + part
             else:
                 loss = loss.index_add(0, rows[band], part)
-        ntokens = target.ne(self.padding_idx).sum()
+        known = known_on_host(target)
+        ntokens = target.ne(self.padding_idx).sum() if known is None else int(known.ne(self.padding_idx).sum())
         size = nsentences if self.sentence_avg else ntokens
         return loss, size, {**batch_log(sample, size, loss=loss), "ntokens": ntokens}
 

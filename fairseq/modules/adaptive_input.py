@@ -6,8 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from fairseq.modules.quant_noise import quant_noise
+from fairseq.utils.host import known_on_host
 
 __all__ = ["AdaptiveInput"]
+
+
+def _places_between(words: Tensor, start: int, end: int) -> tuple[Tensor, ...]:
+    """Indices, one tensor per dimension, of the words of one band."""
+    here = words.lt(end) if start == 0 else words.lt(end) & words.ge(start)
+    return here.nonzero(as_tuple=True)
 
 
 class AdaptiveInput(nn.Module):
@@ -77,11 +84,11 @@ class AdaptiveInput(nn.Module):
         """Embed tokens of any shape: ``(..., output_dim)``."""
         weight = self.embeddings[0][1].weight  # type: ignore[index]
         result = weight.new_zeros(input.shape + (self.embedding_dim,))  # type: ignore[operator]
-        start = 0
+        known, start = known_on_host(input), 0
         for end, layers in zip(self.cutoff, self.embeddings):
-            here = input.lt(end) if start == 0 else input.lt(end) & input.ge(start)
-            words = input[here]
-            if words.numel() > 0:
-                result[here] = layers(words - start).to(result.dtype)
+            here = _places_between(input if known is None else known, start, end)
+            if len(here[0]) > 0:
+                here = tuple(index.to(input.device, non_blocking=True) for index in here)
+                result[here] = layers(input[here] - start).to(result.dtype)
             start = end
         return result

@@ -10,8 +10,17 @@ from torch.nn import functional as F
 
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.quant_noise import quant_noise
+from fairseq.utils.host import known_on_host, with_host
 
 __all__ = ["AdaptiveSoftmax", "TiedHeadModule", "TiedLinear"]
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(-1)
+
+
+def _rows_between(target: Tensor, start: int, end: int) -> Tensor:
+    return (target.ge(start) & target.lt(end)).nonzero(as_tuple=True)[0]
 
 
 class TiedLinear(nn.Module):
@@ -171,17 +180,18 @@ class AdaptiveSoftmax(nn.Module):
             a band; the others count from the beginning of their band, for the rows listed in ``rows``. A band without
             words has ``None`` in both lists.
         """
-        target = target.reshape(-1)
+        target = with_host(_flat, target)
+        known = known_on_host(target)
         head_target = target.clone()
         targets: list[Tensor | None] = [head_target]
         rows: list[Tensor | None] = []
         for band, (start, end) in enumerate(zip(self.cutoff, self.cutoff[1:])):
-            here = (target.ge(start) & target.lt(end)).nonzero(as_tuple=True)[0]
+            here = _rows_between(target if known is None else known, start, end).to(target.device, non_blocking=True)
             if here.numel() == 0:
                 rows.append(None)
                 targets.append(None)
                 continue
-            head_target[here] = self.cutoff[0] + band
+            head_target.index_fill_(0, here, self.cutoff[0] + band)
             rows.append(here)
             targets.append(target[here] - start)
         return targets, rows

@@ -7,6 +7,7 @@
 ``alignment``    word alignments from attention
 ``embeddings``   word vectors in text files
 ``modules_io``   attributes that may be missing, evaluation mode, random state, ensembles
+``host``         what the host still knows about tensors on a device
 ``devices``      CUDA description, XLA hooks
 ``plugins``      ``--user-dir``
 ``processes``    how worker processes are started

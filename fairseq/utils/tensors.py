@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fairseq.utils.host import known_on_host, remember_on_host
+
 __all__ = [
     "apply_to_sample",
     "buffered_arange",
@@ -69,8 +71,17 @@ def apply_to_sample(f: Callable[[Tensor], Any], sample: Any) -> Any:
 
 
 def move_to_device(sample: Any, device: torch.device | int | str) -> Any:
-    """Copy a sample to a device; copies from pinned memory do not wait."""
-    return apply_to_sample(lambda tensor: tensor.to(device=device, non_blocking=True), sample)
+    """Copy a sample to a device; copies from pinned memory do not wait.
+
+    Whole numbers (tokens, lengths) stay known to the host, see :mod:`fairseq.utils.host`.
+    """
+
+    def move(tensor: Tensor) -> Tensor:
+        moved = tensor.to(device=device, non_blocking=True)
+        is_known = tensor.device.type == "cpu" and not (tensor.is_floating_point() or tensor.is_complex())
+        return remember_on_host(moved, tensor) if is_known else moved
+
+    return apply_to_sample(move, sample)
 
 
 def move_to_cuda(sample: Any, device: torch.device | int | str | None = None) -> Any:
@@ -138,10 +149,12 @@ def convert_padding_direction(
     if bool(right_to_left) == bool(left_to_right):
         raise AssertionError("give exactly one of right_to_left and left_to_right")
     is_pad = src_tokens.eq(padding_idx)
-    if not bool(is_pad.any()):
+    known = known_on_host(src_tokens)
+    seen = is_pad if known is None else known.eq(padding_idx)
+    if not bool(seen.any()):
         return src_tokens
-    wanted_edge = is_pad[:, 0] if right_to_left else is_pad[:, -1]
-    other_edge = is_pad[:, -1] if right_to_left else is_pad[:, 0]
+    wanted_edge = seen[:, 0] if right_to_left else seen[:, -1]
+    other_edge = seen[:, -1] if right_to_left else seen[:, 0]
     if bool(wanted_edge.any()) and not bool(other_edge.any()):
         return src_tokens
     # Rotate each row by its number of pads: position t of the result comes from t -+ pads, round the end.

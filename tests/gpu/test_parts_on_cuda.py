@@ -19,11 +19,13 @@ sys.path.insert(0, str(ROOT / "tests" / "end_to_end"))
 PYTHONPATH = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 MODEL = (  # noqa: SIM905
     "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
-    "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 --decoder-attention-heads 2"
+    "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 --decoder-attention-heads 2 "
+    "--dropout 0"
 ).split()
+PAIRS = ["--task", "translation", "-s", "aa", "-t", "bb"]
 RUN = (  # noqa: SIM905
-    "--task translation -s aa -t bb --num-workers 0 --seed 3 --log-format json --log-interval 1 --max-tokens 60 "
-    "--optimizer adam --lr 0.01 --lr-scheduler inverse_sqrt --warmup-updates 4 --dropout 0"
+    "--num-workers 0 --seed 3 --log-format json --log-interval 1 --max-tokens 60 "
+    "--optimizer adam --lr 0.01 --lr-scheduler inverse_sqrt --warmup-updates 4"
 ).split()
 
 
@@ -44,12 +46,25 @@ def nccl() -> Iterator[Any]:
     dist.destroy_process_group()
 
 
+@pytest.fixture(scope="module")
+def text(pairs: str) -> str:
+    """One side of the pairs, binarised for language models."""
+    from fairseq import options
+    from fairseq_cli.preprocess import main as preprocess
+
+    given = Path(pairs).parent
+    words = ["--only-source", "--trainpref", f"{given}/train.aa", "--validpref", f"{given}/valid.aa"]
+    preprocess(options.get_preprocessing_parser().parse_args([*words, "--destdir", f"{given}/text"]))
+    return f"{given}/text"
+
+
 def trainer(pairs: str, folder: Path, *words: Any) -> tuple[Any, Any]:
     from fairseq import options, tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.trainer import Trainer
 
-    argv = [pairs, *MODEL, *RUN, "--save-dir", str(folder), *map(str, words)]
+    given = [*([] if "--arch" in words else MODEL), *([] if "--task" in words else PAIRS)]
+    argv = [pairs, *given, *RUN, "--save-dir", str(folder), *map(str, words)]
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), argv))
     task = tasks.setup_task(cfg.task)
     torch.manual_seed(1)
@@ -124,6 +139,37 @@ def test_an_update_does_not_wait_for_the_gpu(pairs: str, tmp_path: Path, words: 
     waits = waits_of(made, updates[3:5])
     assert len(waits) <= 2 * allowed, waits
     assert made.get_num_updates() == 5
+
+
+LM = (
+    "--task language_modeling --arch transformer_lm --decoder-layers 1 --decoder-embed-dim 16 "
+    "--decoder-ffn-embed-dim 32 --decoder-attention-heads 2 --tokens-per-sample 12 --sample-break-mode eos --dropout 0"
+)
+LSTM = "--encoder-embed-dim 8 --encoder-hidden-size 8 --decoder-embed-dim 8 --decoder-hidden-size 8 --dropout 0"
+BANDS = "--criterion adaptive_loss --ddp-backend legacy_ddp --adaptive-softmax-cutoff 6,9"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("text", LM),
+        ("text", f"{LM} --bf16"),
+        ("text", f"{LM} {BANDS}"),
+        ("text", f"{LM} {BANDS} --adaptive-input --adaptive-input-cutoff 6,9"),
+        ("text", f"{LM} --sample-break-mode none"),
+        ("pairs", f"--arch lstm {LSTM} --decoder-out-embed-dim 8"),
+        ("pairs", f"--user-dir {ROOT}/plugins/tutorial_lstm --arch tutorial_simple_lstm"),
+        ("pairs", BANDS),
+    ],
+)
+def test_what_the_host_has_seen_is_not_asked_for_again(
+    request: pytest.FixtureRequest, tmp_path: Path, data: str, words: str
+) -> None:
+    made, batches = trainer(request.getfixturevalue(data), tmp_path, *words.split())
+    updates = list(batches)
+    for batch in updates[:3]:
+        made.train_step([batch])
+    assert waits_of(made, updates[3:5]) == []
 
 
 @pytest.mark.parametrize("words", ["", "--clip-norm 1", "--bf16 --clip-norm 1"])

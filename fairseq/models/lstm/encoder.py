@@ -10,6 +10,7 @@ from fairseq import utils
 from fairseq.models.fairseq_encoder import FairseqEncoder
 from fairseq.models.lstm.layers import DEFAULT_MAX_SOURCE_POSITIONS, LSTM, Embedding
 from fairseq.modules.fairseq_dropout import FairseqDropout
+from fairseq.utils.host import on_host
 
 __all__ = ["LSTMEncoder"]
 
@@ -79,7 +80,7 @@ class LSTMEncoder(FairseqEncoder):
             src_tokens = utils.convert_padding_direction(src_tokens, self.padding_idx, left_to_right=True)
         batch, src_len = src_tokens.size(0), src_tokens.size(1)
         x = self.dropout_in_module(self.embed_tokens(src_tokens)).transpose(0, 1)
-        packed = nn.utils.rnn.pack_padded_sequence(x, src_lengths.cpu(), enforce_sorted=enforce_sorted)
+        packed = nn.utils.rnn.pack_padded_sequence(x, on_host(src_lengths), enforce_sorted=enforce_sorted)
         packed_out, (final_hiddens, final_cells) = self.lstm(packed)
         x, _ = nn.utils.rnn.pad_packed_sequence(packed_out, padding_value=self.padding_idx * 1.0, total_length=src_len)
         x = self.dropout_out_module(x)

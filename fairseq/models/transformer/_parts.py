@@ -1,14 +1,16 @@
 """Small parts that encoder, decoder and their relatives share."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from fairseq.utils.host import known_on_host, with_host
 
-__all__ = ["Embedding", "Linear", "embedding_scale", "has_padding", "plain_name", "wrap_layer"]
+__all__ = ["Embedding", "Linear", "embedding_scale", "has_padding", "padding_mask_of", "plain_name", "wrap_layer"]
 
 
 def Embedding(num_embeddings: int, embedding_dim: int, padding_idx: int) -> nn.Embedding:
@@ -38,15 +40,25 @@ def embedding_scale(cfg: Any, embed_dim: int) -> float:
     return 1.0 if cfg.no_scale_embedding else math.sqrt(embed_dim)
 
 
+def padding_mask_of(tokens: Tensor, padding_idx: int) -> Tensor:
+    """Where ``tokens`` are padding, bool in the same shape."""
+    if not torch.jit.is_scripting():
+        return with_host(partial(torch.eq, other=padding_idx), tokens)
+    return tokens.eq(padding_idx)
+
+
 def has_padding(mask: Tensor, look: bool) -> bool:
     """Whether a padding mask hides anything, as far as that is known.
 
-    Looking at the mask waits for the device, and a traced or compiled graph may not depend on it: there, and wherever
-    ``look`` is false on other devices than the CPU, the answer is yes.
+    A traced or compiled graph may not depend on that, so there the answer is yes. Looking at a mask on a device waits
+    for it: unless the host knows the tokens (:func:`padding_mask_of`), the answer is yes as well if ``look`` is false.
     """
-    if not torch.jit.is_scripting():  # noqa: SIM102  what follows must stay hidden from the script compiler
+    if not torch.jit.is_scripting():
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return True
+        known = known_on_host(mask)
+        if known is not None:
+            return bool(known.any())
     if not look and mask.device.type != "cpu":
         return True
     return bool(mask.any())

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from fairseq import utils
 from fairseq.models.fairseq_incremental_decoder import FairseqIncrementalDecoder
 from fairseq.models.feature_forward import ends_with_output_layer
-from fairseq.models.transformer._parts import Linear, embedding_scale, has_padding, plain_name, wrap_layer
+from fairseq.models.transformer._parts import (
+    Linear,
+    embedding_scale,
+    has_padding,
+    padding_mask_of,
+    plain_name,
+    wrap_layer,
+)
 from fairseq.models.transformer.transformer_config import TransformerConfig, int_list
 from fairseq.modules.adaptive_softmax import AdaptiveSoftmax
 from fairseq.modules.attention_masks import future_mask
@@ -171,7 +178,7 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
     ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:  # fmt: skip
         """See :meth:`extract_features`."""
         x, prev_output_tokens = self._embed(prev_output_tokens, incremental_state)
-        is_padding = prev_output_tokens.eq(self.padding_idx)
+        is_padding = padding_mask_of(prev_output_tokens, self.padding_idx)
         return self._run_layers(
             x, is_padding, encoder_out, incremental_state, full_context_alignment, alignment_layer, alignment_heads
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fairseq import utils
 from fairseq.models.fairseq_encoder import FairseqEncoder
-from fairseq.models.transformer._parts import embedding_scale, has_padding, plain_name, wrap_layer
+from fairseq.models.transformer._parts import embedding_scale, has_padding, padding_mask_of, plain_name, wrap_layer
 from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.modules.batch_first import is_batch_first, turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
@@ -122,7 +122,7 @@ class TransformerEncoderBase(FairseqEncoder):
         token_embeddings: Optional[Tensor] = None,
     ) -> Dict[str, List[Tensor]]:
         """See :meth:`forward`."""
-        encoder_padding_mask = src_tokens.eq(self.padding_idx)
+        encoder_padding_mask = padding_mask_of(src_tokens, self.padding_idx)
         x, encoder_embedding = self.forward_embedding(src_tokens, token_embeddings)
         padded = has_padding(encoder_padding_mask, look=False)
         if padded:
