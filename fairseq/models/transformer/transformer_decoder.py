@@ -218,8 +218,8 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
                 incremental_state,
                 self_attn_mask=self_attn_mask,
                 self_attn_padding_mask=self_attn_padding_mask,
-                need_attn=bool(idx == aligned),
-                need_head_weights=bool(idx == aligned),
+                need_attn=idx == aligned,
+                need_head_weights=idx == aligned,
             )
             inner_states.append(x)
             if idx == aligned and layer_attn is not None:
