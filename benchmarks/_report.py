@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, default=3, help="runs per figure (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names(), help="run these benchmarks only")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and what each measures")
-    parser.add_argument("--report", type=Path, metavar="FOLDER", help="write report.md, report.json and report.svg")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="write report.md, report.json and report.svg, or renew parts of them",
+    )
     return parser
 
 
@@ -78,24 +83,38 @@ def cells(row: Row) -> list[str]:
     return [row.what, quantity, ratio, f"{row.this:,.4g}", other, f"{row.runs} runs, +-{100 * row.spread:.0f} %"]
 
 
-def markdown(about: dict[str, str], found: dict[str, list[Row]]) -> str:
+@dataclass(frozen=True)
+class Part:
+    """One benchmark of a report: its rows, and what they stand on (date, machine, versions)."""
+
+    about: dict[str, str]
+    rows: list[Row]
+
+
+def markdown(parts: dict[str, Part]) -> str:
     """The report."""
-    lines = ["# Measured side by side", "", *(f"- {key}: {value}" for key, value in about.items()), ""]
+    stand_on = [part.about for part in parts.values()]
+    shared = stand_on[0] if all(about == stand_on[0] for about in stand_on) else {}
+    lines = ["# Measured side by side", "", *(f"- {key}: {value}" for key, value in shared.items()), ""]
     lines += ["A ratio above 1 means that this version is better. Each figure is the median of its runs."]
-    for name, rows in found.items():
+    for name, part in parts.items():
         lines += ["", f"## {name}", "", describe(name), ""]
+        if not shared:
+            lines += [*(f"- {key}: {value}" for key, value in part.about.items()), ""]
         lines += ["| what | figure | ratio | this | other | runs |", "|---|---|---|---|---|---|"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in part.rows]
     return "\n".join(lines) + "\n"
 
 
-def plot(found: dict[str, list[Row]], target: Path) -> str | None:
+def plot(parts: dict[str, Part], target: Path) -> str | None:
     """Draw the ratios to the peer as bars; returns why not, if it cannot."""
-    bars = [(f"{r.what}: {r.quantity}", r.ratio) for rows in found.values() for r in rows if r.against == "peer"]
+    rows = [row for part in parts.values() for row in part.rows if row.against == "peer"]
+    bars = [(f"{row.what}: {row.quantity}", row.ratio) for row in rows]
     known = [(label, ratio) for label, ratio in bars if ratio is not None]
     if not known:
         return "no plot: nothing was compared with a peer"
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         return "no plot: matplotlib is missing (dependency group bench)"
@@ -108,20 +127,39 @@ def plot(found: dict[str, list[Row]], target: Path) -> str | None:
     axes.set_xscale("log")
     axes.set_xlabel("times better than the peer (logarithmic)")
     axes.margins(x=0.15)
-    figure.savefig(target, metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+        figure.savefig(target, metadata={"Date": None})
     return None
 
 
+def read(folder: Path) -> dict[str, Part]:
+    """The parts of a report that is there already; none if there is none."""
+    path = folder / "report.json"
+    if not path.exists():
+        return {}
+    known = {field.name for field in fields(Row)}
+    parts = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+    return {
+        name: Part(part["about"], [Row(**{k: v for k, v in row.items() if k in known}) for row in part["rows"]])
+        for name, part in parts.items()
+        if name in names()
+    }
+
+
 def write(folder: Path, about: dict[str, str], found: dict[str, list[Row]]) -> None:
-    """Write the three files of the report."""
+    """Write the three files of the report; parts of an earlier run that were not measured again stay in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(markdown(about, found), encoding="utf-8")
-    body: dict[str, Any] = {"about": about, "benchmarks": {}}
-    for name, rows in found.items():
-        body["benchmarks"][name] = [{**asdict(row), "unit": row.shown_unit, "ratio": row.ratio} for row in rows]
-    (folder / "report.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    problem = plot(found, folder / "report.svg")
-    print(problem or f"report: {folder}")
+    merged = {**read(folder), **{name: Part(about, rows) for name, rows in found.items()}}
+    parts = {name: merged[name] for name in sorted(merged)}
+    (folder / "report.md").write_text(markdown(parts), encoding="utf-8")
+    body: dict[str, Any] = {}
+    for name, part in parts.items():
+        rows = [{**asdict(row), "unit": row.shown_unit, "ratio": row.ratio} for row in part.rows]
+        body[name] = {"about": part.about, "rows": rows}
+    (folder / "report.json").write_text(json.dumps({"benchmarks": body}, indent=1) + "\n", encoding="utf-8")
+    problem = plot(parts, folder / "report.svg")
+    if problem:
+        print(problem)
 
 
 def set_up(args: argparse.Namespace, work: Path) -> Setup:
@@ -156,5 +194,8 @@ def main(only: str | None = None, argv: Sequence[str] | None = None) -> None:
                 found[name].append(row)
                 what, quantity, ratio, this, other, runs = cells(row)
                 print(f"  {what:<44} {quantity:<28} {ratio:>22} {this:>9} {other:>9}  {runs}", flush=True)
+            if args.report:
+                # At once: the next one may take long, and what is measured is not lost if it is interrupted.
+                write(args.report, about, {name: found[name]})
     if args.report:
-        write(args.report, about, found)
+        print(f"report: {args.report}")

@@ -68,9 +68,24 @@ def test_the_report_has_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "| work | cpu, s | 2.00 x peer | 2 | 4 | 3 runs, +-10 % |" in text
     assert "2.00 x import torch" in text
     body = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert [row["ratio"] for row in body["benchmarks"]["startup"]] == [2.0, 2.0]
+    assert [row["ratio"] for row in body["benchmarks"]["startup"]["rows"]] == [2.0, 2.0]
     said = capsys.readouterr().out
     assert (tmp_path / "report.svg").exists() or "matplotlib is missing" in said
+
+
+def test_a_later_run_renews_its_part_of_the_report_only(tmp_path: Path) -> None:
+    def row(figure: float) -> _measure.Row:
+        return _measure.Row("work", "cpu", figure, 6.0)
+
+    _report.write(tmp_path, {"date": "2026-01-01"}, {"startup": [row(1.0)], "tutorial": [row(2.0)]})
+    _report.write(tmp_path, {"date": "2026-01-02"}, {"tutorial": [row(3.0)]})
+    parts = _report.read(tmp_path)
+    assert {name: (part.about["date"], part.rows) for name, part in parts.items()} == {
+        "startup": ("2026-01-01", [_measure.Row("work", "cpu", 1.0, 6.0, unit="s")]),
+        "tutorial": ("2026-01-02", [_measure.Row("work", "cpu", 3.0, 6.0, unit="s")]),
+    }
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("- date: 2026-01-01") == text.count("- date: 2026-01-02") == 1
 
 
 def test_every_benchmark_says_what_it_measures_and_has_rows() -> None:
