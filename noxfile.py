@@ -22,8 +22,8 @@ nox.options.sessions = ["tests"]
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-# The classifiers name what was shown to work; the newest Python is tried wherever there is one.
-PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), "3.14"]))
+# The classifiers name what was shown to work.
+PYTHONS = nox.project.python_versions(PROJECT)
 TORCHES = ["2.4", "2.6", "newest"]
 NUMPYS = ["1.26", "2"]
 # What no combination of wheels can serve: the first Python that a release of PyTorch lacks, the last that NumPy has.
