@@ -143,11 +143,14 @@ def _load_validation_data(cfg: Any, task: Any) -> None:
     from fairseq.data import data_utils
 
     # Training data comes later: a checkpoint decides which epoch of it.
-    if cfg.dataset.combine_valid_subsets:
-        task.load_dataset("valid", **fitting(task.load_dataset, combine=True, epoch=1))
-    else:
-        for subset in cfg.dataset.valid_subset.split(","):
-            task.load_dataset(subset, **fitting(task.load_dataset, combine=False, epoch=1))
+    combine = bool(cfg.dataset.combine_valid_subsets)
+    for subset in ["valid"] if combine else cfg.dataset.valid_subset.split(","):
+        try:
+            task.load_dataset(subset, **fitting(task.load_dataset, combine=combine, epoch=1))
+        except FileNotFoundError as missing:
+            if not cfg.dataset.disable_validation:
+                raise
+            logger.info("%s; it is not needed, as --disable-validation is given", missing)
     data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
 
 

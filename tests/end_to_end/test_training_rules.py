@@ -309,3 +309,13 @@ def test_modes_that_are_not_there_or_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises((ValueError, AssertionError, RuntimeError), match=complaint):
         run(toy_pairs, tmp_path, "--max-update", 1, *words)
+
+
+def test_a_run_that_does_not_validate_needs_no_validation_data(toy_pairs: str, tmp_path: Path) -> None:
+    for path in Path(toy_pairs).iterdir():
+        if not path.name.startswith("valid."):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    words = ["--max-update", 1, "--no-save"]
+    with pytest.raises(FileNotFoundError, match="valid"):
+        run(str(tmp_path), "unused", *words)
+    run(str(tmp_path), "unused", *words, "--disable-validation")
