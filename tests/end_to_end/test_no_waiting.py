@@ -27,6 +27,20 @@ TRANSFORMER = (  # noqa: SIM905
     "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 --decoder-attention-heads 2"
 ).split()
 
+PAIRS = "--task translation -s aa -t bb".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def toy_text(toy_pairs: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One side of the pairs, binarised for language models."""
+    from fairseq_cli.preprocess import main as preprocess
+
+    folder = tmp_path_factory.mktemp("text")
+    given = Path(toy_pairs).parent
+    words = ["--only-source", "--trainpref", f"{given}/train.aa", "--validpref", f"{given}/valid.aa"]
+    preprocess(options.get_preprocessing_parser().parse_args([*words, "--destdir", str(folder)]))
+    return str(folder)
+
 
 def ask_later(self: Any, value: Tensor, then: Any) -> bool:
     """What ``Readback.ask`` does with values on a GPU, for others."""
@@ -36,7 +50,8 @@ def ask_later(self: Any, value: Tensor, then: Any) -> bool:
 
 def trainer(pairs: str, folder: Path, *words: Any, model: Any = toy_training.MODEL) -> tuple[Any, list[Any]]:
     """A trainer, and batches for it."""
-    words = (pairs, *model, *toy_training.RUN, "--save-dir", str(folder), *map(str, words))
+    common = [word for word in toy_training.RUN if "language_modeling" not in words or word not in PAIRS]
+    words = (pairs, *model, *common, "--save-dir", str(folder), *map(str, words))
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), list(words)))
     task = tasks.setup_task(cfg.task)
     torch.manual_seed(1)
@@ -84,6 +99,34 @@ def test_an_update_reads_nothing_from_the_device(
     assert made.get_num_updates() == 2 and len(asked) == 2
     with pytest.raises((RuntimeError, NotImplementedError)):  # a log line does ask
         metrics.get_smoothed_values("train_inner")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"--user-dir {toy_training.ROOT}/plugins/tutorial_lstm --arch tutorial_simple_lstm",
+        "--arch transformer --criterion adaptive_loss --ddp-backend legacy_ddp --adaptive-softmax-cutoff 6,9",
+        *(
+            f"--task language_modeling --arch transformer_lm --tokens-per-sample 12 --sample-break-mode {blocks} {more}"
+            for blocks in ("eos", "none")
+            for more in (
+                "",
+                "--criterion adaptive_loss --ddp-backend legacy_ddp --adaptive-softmax-cutoff 6,9 "
+                "--adaptive-input --adaptive-input-cutoff 6,9",
+            )
+        ),
+    ],
+)
+def test_what_the_host_has_sent_is_not_read_from_the_device(
+    toy_pairs: str, toy_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    made, batches = trainer(toy_text if "language" in words else toy_pairs, tmp_path, *words.split(), model=[])
+    made._model.to("meta")
+    made.device = torch.device("meta")
+    monkeypatch.setattr(Readback, "ask", lambda _, value, then: True)
+    for batch in batches[:2]:
+        made.train_step([utils.move_to_device(batch, "meta")])
+    assert made.get_num_updates() == 2
 
 
 @pytest.mark.parametrize("flag", ["--fp16", "--memory-efficient-fp16"])

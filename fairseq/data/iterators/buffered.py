@@ -1,16 +1,16 @@
 """Reading ahead on a thread, so that the next batches are ready while the model computes."""
 
-import atexit
 import logging
 import queue
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from typing import Any, Optional
 
 import torch
+
+from fairseq.data.iterators.at_exit import end_before_exit
 
 __all__ = ["BackgroundConsumer", "BufferedIterator"]
 
@@ -19,24 +19,6 @@ logger = logging.getLogger("fairseq.data.iterators")
 _END = object()
 SECONDS_BEFORE_FIRST_WARNING = 5 * 60
 SECONDS_BETWEEN_WARNINGS = 15 * 60
-SECONDS_TO_END = 10  # of a thread when the program ends; a data loader looks after its workers every five seconds
-
-_READING: "weakref.WeakSet[BackgroundConsumer]" = weakref.WeakSet()
-
-
-@atexit.register
-def _end_reading() -> None:
-    """End the threads while they still can.
-
-    A thread that comes back from torch into an interpreter that has ended takes the whole process down (``terminate
-    called without an active exception``).
-    """
-    threads = [thread for thread in _READING if thread.is_alive()]
-    for thread in threads:
-        thread.stop()
-    deadline = time.monotonic() + SECONDS_TO_END
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def length_of(iterable: Any) -> int:
@@ -67,7 +49,7 @@ class BackgroundConsumer(threading.Thread):
         self._stopped = threading.Event()
         self.count = 0
         self.cuda_device = cuda_device
-        _READING.add(self)
+        end_before_exit(thread=self)
 
     def run(self) -> None:
         if self.cuda_device is not None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fairseq.data.batches import Batches, as_batches
 from fairseq.data.data_utils import numpy_seed
 from fairseq.data.data_utils_fast import shuffle as shuffle_numbers
+from fairseq.data.iterators.at_exit import end_before_exit
 from fairseq.data.iterators.buffered import BufferedIterator
 from fairseq.data.iterators.counting import CountingIterator
 from fairseq.utils.processes import worker_context
@@ -395,6 +396,8 @@ class EpochBatchIterator(EpochBatchIterating):
             persistent_workers=lasting and self.reuse_dataloader,
             worker_init_fn=leave_interrupts_to_parent if self.num_workers > 0 else None,
         )
+        if self.num_workers > 0:
+            end_before_exit(loader=loader)
         if self.reuse_dataloader:
             self.dataloader = loader
             self.epoch_batch_sampler = sampler

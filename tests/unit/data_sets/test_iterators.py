@@ -1,8 +1,10 @@
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +272,28 @@ next(kept)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_loader_workers_leave_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    program = """
+import torch
+from fairseq.data.iterators import EpochBatchIterator
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self):
+        return 100
+    def __getitem__(self, index):
+        return torch.ones(1000)
+
+batches = [[i, i + 1] for i in range(0, 100, 2)]
+kept = [
+    EpochBatchIterator(Numbers(), torch.stack, batches, num_workers=2, buffer_size=size, reuse_dataloader=True)
+    for size in (0, 2)
+]
+print(sum(len(next(iterator.next_epoch_itr())) for iterator in kept))
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env=environment, check=True
+    )
+    assert (done.stdout, done.stderr, list(tmp_path.iterdir())) == ("4\n", "", [])
