@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fairseq import utils
+from fairseq.compat.fast_path_weights import drop_from_layer
 from fairseq.modules.batch_first import turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_norm import LayerNorm
@@ -90,8 +91,9 @@ class TransformerEncoderLayerBase(ResidualBlocks):
         self.fc2 = quant_noise(fc2, self.quant_noise, self.quant_noise_block_size)
 
     def upgrade_state_dict_named(self, state_dict: Dict[str, Any], name: str) -> None:
-        """Old checkpoints number the norms: ``layer_norms.0`` and ``layer_norms.1``."""
+        """Old checkpoints number the norms: ``layer_norms.0`` and ``layer_norms.1``; later ones hold weights twice."""
         _rename_norms(state_dict, name, {"0": "self_attn_layer_norm", "1": "final_layer_norm"})
+        drop_from_layer(state_dict, name, self)
 
     def forward(self, x: Tensor, encoder_padding_mask: Optional[Tensor], attn_mask: Optional[Tensor] = None):  # type: ignore[no-untyped-def]
         """Run the layer.

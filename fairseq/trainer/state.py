@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from fairseq.checkpoint_utils.shards import WORKERS
+from fairseq.compat import fast_path_weights
 from fairseq.logging import meters, metrics
 from fairseq.serialization.mapped import MappedTensors
 from fairseq.serialization.notes import NOTES
@@ -86,6 +87,8 @@ def restore(
         Exception: the parameters do not fit the model.
         AssertionError: criterion or optimizer are others than those of the checkpoint.
     """
+    trained = [name for name, p in trainer.get_model().named_parameters() if p.requires_grad]
+    copies = fast_path_weights.places_in(state["model"], trained)
     _restore_weights(trainer, filename, state)
     notes = state.get(NOTES, {})
     trainer.batches.resume(notes)
@@ -101,6 +104,8 @@ def restore(
             trainer.lr_scheduler.load_state_dict(last["lr_scheduler_state"])
         if not getattr(getattr(trainer.optimizer, "optimizer", None), "copies_loaded_state", False):
             optimizer_state = mapped.own(optimizer_state)
+        if copies is not None:
+            optimizer_state = fast_path_weights.without_places(optimizer_state, copies)
         trainer.optimizer.load_state_dict(optimizer_state, optimizer_overrides)
         trainer.set_num_updates(last["num_updates"])
     _restore_extra(trainer, extra_state, reset_meters)

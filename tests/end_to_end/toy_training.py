@@ -42,7 +42,8 @@ def config(data: str, save_dir: Any, *extra: Any) -> Any:
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-    words = [data, *MODEL, *RUN, "--save-dir", str(save_dir), *map(str, extra)]
+    model = [] if "--arch" in extra else MODEL
+    words = [data, *model, *RUN, "--save-dir", str(save_dir), *map(str, extra)]
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), words))
 
 
