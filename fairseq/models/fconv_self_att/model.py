@@ -60,7 +60,8 @@ class FConvModelSelfAtt(FairseqEncoderDecoderModel):
                 "--decoder-attention requires --encoder-embed-dim to match --decoder-embed-dim: "
                 f"{args.encoder_embed_dim} and {args.decoder_embed_dim}"
             )
-        if utils.eval_bool(args.downsample) and not utils.eval_bool(args.project_input):
+        selfattention = utils.parse_literal(str(args.self_attention))
+        if selfattention and utils.eval_bool(args.downsample) and not utils.eval_bool(args.project_input):
             raise ValueError("--downsample True requires --project-input True: heads narrow their keys as they project")
         trained = _load_frozen(args.pretrained_checkpoint, task) if utils.eval_bool(args.pretrained) else None
         encoder = FConvEncoder(
@@ -80,7 +81,7 @@ class FConvModelSelfAtt(FairseqEncoderDecoderModel):
             attention=attention,
             dropout=args.dropout,
             max_positions=args.max_target_positions,
-            selfattention=utils.parse_literal(str(args.self_attention)),
+            selfattention=selfattention,
             attention_nheads=args.multihead_attention_nheads,
             selfattention_nheads=args.multihead_self_attention_nheads,
             project_input=utils.eval_bool(args.project_input),
