@@ -335,9 +335,9 @@ class _Run:
             output = os.path.join(args.destdir, f"{name}.align.{args.source_lang}-{args.target_lang}")
             self.outputs.add(output + ".bin", output + ".idx")
             binarizer = AlignmentDatasetBinarizer(utils.parse_alignment)
-            summary = FileBinarizer.multiprocess_dataset(
-                text, args.dataset_impl if args.dataset_impl != "raw" else "mmap", binarizer, output, None, args.workers
-            )
+            # Beside raw text, alignments are numbers in the older format all the same.
+            impl = "lazy" if args.dataset_impl == "raw" else args.dataset_impl
+            summary = FileBinarizer.multiprocess_dataset(text, impl, binarizer, output, None, args.workers)
             logger.info("[alignments] %s: parsed %s alignments", text, summary.num_seq)
             counts[name] = text, self._not_empty(text, summary.num_seq)
         if not counts:

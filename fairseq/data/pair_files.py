@@ -10,7 +10,7 @@ from typing import Any
 from fairseq.data import data_utils
 from fairseq.data.append_token_dataset import AppendTokenDataset
 from fairseq.data.concat_dataset import ConcatDataset
-from fairseq.data.indexed_dataset import dataset_exists
+from fairseq.data.indexed_dataset import dataset_exists, infer_dataset_impl
 from fairseq.data.shorten_dataset import TruncateDataset
 from fairseq.data.strip_token_dataset import StripTokenDataset
 
@@ -104,4 +104,9 @@ def _joined(parts: list[Any], upsample_primary: int) -> Any:
 def load_alignments(data_path: str, split: str, src: str, tgt: str, dataset_impl: Any) -> Any:
     """The word alignments ``SPLIT.align.SRC-TGT``; ``None`` if there is no such file."""
     path = os.path.join(data_path, f"{split}.align.{src}-{tgt}")
+    if dataset_impl == "raw":
+        # Beside raw text too they are numbers; the files say in which format.
+        dataset_impl = infer_dataset_impl(path)
+        if dataset_impl is None:
+            return None
     return data_utils.load_indexed_dataset(path, None, dataset_impl) if dataset_exists(path, dataset_impl) else None

@@ -10,6 +10,7 @@ import pytest
 from fairseq import options
 from fairseq.data import data_utils
 from fairseq.data.dictionary import Dictionary
+from fairseq.data.pair_files import load_alignments
 from fairseq_cli import preprocess
 
 GERMAN = "ein haus\nein hund und ein haus\n\nhund\n"
@@ -173,6 +174,19 @@ def test_several_validation_texts_are_numbered_and_read_back(corpus):
         assert len(data) == 4
         assert dictionary.string(data[1]) == "a dog and a house"
         assert data[2].tolist() == [dictionary.eos()]
+
+
+@pytest.mark.parametrize(
+    ("impl", "magic"), [("mmap", b"MMIDIDX"), ("lazy", b"TNTIDX"), ("cached", b"TNTIDX"), ("raw", b"TNTIDX")]
+)
+def test_alignments_are_in_the_format_of_the_text_or_the_older_one(corpus, impl, magic):
+    (corpus / "train.align").write_text("0-0 1-1\n\n\n0-0\n")
+    out = run(corpus, "--trainpref", corpus / "train", "--align-suffix", "align", "--dataset-impl", impl)
+    assert (out / "train.align.de-en.idx").read_bytes().startswith(magic)
+    data = load_alignments(str(out), "train", "de", "en", impl)
+    if data.supports_prefetch:
+        data.prefetch(range(4))
+    assert [data[i].tolist() for i in range(4)] == [[0, 0, 1, 1], [], [], [0, 0]]
 
 
 def test_alignments_are_written_and_their_words_listed(corpus):
