@@ -157,6 +157,16 @@ def _parse_json_options(text: Optional[str], flag: str) -> dict[str, Any]:
     return values
 
 
+def _check_numbers(values: dict[str, Any], flag: str) -> None:
+    """Refuse text where the options of generation are numbers."""
+    from fairseq.dataclass.configs import GenerationConfig
+
+    usual = vars(GenerationConfig())
+    for name, value in values.items():
+        if isinstance(usual.get(name), (int, float)) and not isinstance(value, (int, float)):
+            raise ValueError(f"{flag}: {name} is {value!r}; a number (or true or false) is expected")
+
+
 @register_task("translation", dataclass=TranslationConfig)
 class TranslationTask(FairseqTask):
     """From a source language into a target language.
@@ -251,6 +261,7 @@ class TranslationTask(FairseqTask):
             detok_args = _parse_json_options(self.cfg.eval_bleu_detok_args, "--eval-bleu-detok-args")
             self.tokenizer = encoders.build_tokenizer(Namespace(tokenizer=self.cfg.eval_bleu_detok, **detok_args))
             gen_args = _parse_json_options(self.cfg.eval_bleu_args, "--eval-bleu-args")
+            _check_numbers(gen_args, "--eval-bleu-args")
             self.sequence_generator = self.build_generator([model], Namespace(**gen_args))
         return model
 

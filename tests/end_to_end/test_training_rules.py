@@ -319,3 +319,21 @@ def test_a_run_that_does_not_validate_needs_no_validation_data(toy_pairs: str, t
     with pytest.raises(FileNotFoundError, match="valid"):
         run(str(tmp_path), "unused", *words)
     run(str(tmp_path), "unused", *words, "--disable-validation")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ('{"beam": "x"}', "--eval-bleu-args: beam is 'x'; a number"),
+        ('{"max_len_b": [3]}', "--eval-bleu-args: max_len_b is"),
+        ('{"beam"', "--eval-bleu-args expects a JSON object"),
+    ],
+)
+def test_options_of_generation_that_cannot_be_are_named(toy_pairs: str, given: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(toy_pairs, "unused", "--max-update", 1, "--no-save", "--eval-bleu", "--eval-bleu-args", given)
+
+
+def test_options_of_generation_reach_it(toy_pairs: str) -> None:
+    words = ["--eval-bleu", "--eval-bleu-args", '{"beam": 2, "max_len_b": 5, "lenpen": 0.5}']
+    run(toy_pairs, "unused", "--max-update", 1, "--no-save", *words)
