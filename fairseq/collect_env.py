@@ -157,7 +157,7 @@ def render(found: dict[str, dict[str, Any]]) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="fairseq-env", description="Print what a bug report needs.")
+    parser = argparse.ArgumentParser(description="Print what a bug report needs.")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     return parser
 

@@ -83,8 +83,48 @@ def user_dir_from(argv: list[str]) -> str | None:
     return None
 
 
+def wants_help(argv: list[str]) -> bool:
+    """Whether ``help_text`` answers the command line. A plug-in's own groups are known to Hydra only."""
+    return any(word in ("-h", "--help") for word in argv) and user_dir_from(argv) is None
+
+
+def help_text(program: str) -> str:
+    """The help of a Hydra tool, from the index of registered names.
+
+    Hydra's own ``--help`` composes the config first, for which every component with a config class is imported.
+    """
+    from pathlib import Path
+
+    import fairseq
+    from fairseq import _index
+
+    lines = [
+        f"usage: {program} [--config-dir DIR] [--config-name NAME] [--multirun] [KEY=VALUE ...]",
+        "",
+        "Options come from YAML files and overrides: task.data=/path optimization.lr=[0.0005] model=transformer_lm",
+        "",
+        "  --config-dir DIR, --config-name NAME   the folder and the name (without .yaml) of a config file",
+        "  --multirun, -m                         one run for each combination of values: optimization.lr=[0.1],[0.2]",
+        "  --cfg job                              print the composed config and stop: all keys, with their values",
+        "  --info                                 print which files and overrides it was composed from",
+        "  --hydra-help                           the options of Hydra itself",
+        "",
+        "groups (GROUP=NAME):",
+    ]
+    groups = {group: sorted(names) for group, names in _index.DATACLASSES.items()}
+    root = Path(fairseq.__file__).parent / "config"
+    for path in sorted(root.glob("*/**/*.yaml")):
+        names = groups.setdefault(path.parent.relative_to(root).as_posix(), [])
+        if path.stem not in names:
+            names.append(path.stem)
+    return "\n".join([*lines, *(f"  {group}: {', '.join(names)}" for group, names in sorted(groups.items()))])
+
+
 def cli_main() -> None:
     """Hand the command line to Hydra, which composes the config (one or several) and calls ``hydra_main``."""
+    if wants_help(sys.argv[1:]):
+        print(help_text(os.path.basename(sys.argv[0])))
+        return
     from argparse import Namespace
 
     from fairseq import utils

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from argparse import Namespace
 from typing import Any
 
 from fairseq_cli._console import run_command
-from fairseq_cli.hydra_train import CONFIG_FOLDER, config_name_from, plain_config, user_dir_from
+from fairseq_cli.hydra_train import CONFIG_FOLDER, config_name_from, help_text, plain_config, user_dir_from, wants_help
 
 __all__ = ["cli_main", "console_main", "hydra_main", "validate"]
 
@@ -45,6 +46,9 @@ def validate(cfg: Any) -> None:
 
 def cli_main() -> None:
     """Hand the command line to Hydra, which composes the config and calls ``hydra_main``."""
+    if wants_help(sys.argv[1:]):
+        print(help_text(os.path.basename(sys.argv[0])))
+        return
     from fairseq import utils
     from fairseq.compat.hydra_version import run_with_hydra
     from fairseq.dataclass.initialize import hydra_init

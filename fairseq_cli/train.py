@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cli_main",
     "console_main",
+    "get_parser",
     "get_training_stats",
     "get_valid_stats",
     "main",
@@ -54,6 +55,16 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_TRAINING[name]), name)
 
 
+def get_parser() -> ArgumentParser:
+    """The options of ``fairseq-train``, apart from those of the chosen model, task, ..."""
+    from fairseq import options
+    from fairseq.training.process_options import add_process_options
+
+    parser = options.get_training_parser()
+    add_process_options(parser)
+    return parser
+
+
 def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> None:
     """Read the command line and train.
 
@@ -61,15 +72,14 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
         modify_parser: adds options to the parser or changes their defaults.
     """
     from fairseq import options
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-    from fairseq.distributed import utils as distributed_utils
-    from fairseq.training.process_options import add_process_options
-    from fairseq.training.run import main
 
     setup_logging(stream=sys.stdout, goes_on=True)
-    parser = options.get_training_parser()
-    add_process_options(parser)
-    args = options.parse_args_and_arch(parser, modify_parser=modify_parser)
+    args = options.parse_args_and_arch(get_parser(), modify_parser=modify_parser)
+    # PyTorch is imported from here on: --help and a wrong command line are answered before.
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+    from fairseq.training.run import main
+
     cfg = convert_namespace_to_omegaconf(args)
     try:
         distributed_utils.call_main(cfg, main)

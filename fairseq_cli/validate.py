@@ -202,13 +202,15 @@ def cli_main() -> None:
     given leave the checkpoint's values alone.
     """
     from fairseq import options
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-    from fairseq.distributed import utils as distributed_utils
 
     setup_logging(stream=sys.stdout)
     modify = _accept_data_folder if not any(word.partition("=")[0] == "--task" for word in sys.argv[1:]) else None
     args = options.parse_args_and_arch(options.get_validation_parser(), modify_parser=modify)
     given = options.parse_args_and_arch(options.get_validation_parser(), suppress_defaults=True, modify_parser=modify)
+    # PyTorch is imported from here on: --help and a wrong command line are answered before.
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+
     distributed_utils.call_main(convert_namespace_to_omegaconf(args), main, override_args=given)
 
 

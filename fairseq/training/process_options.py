@@ -12,10 +12,6 @@ import logging
 import os
 from typing import Any
 
-import torch
-
-from fairseq.serialization.write import CHECKSUM_ENV
-
 __all__ = ["COMPILE_ENV", "COMPILE_MODES", "add_process_options", "choose_float32", "stop_on_save_error"]
 
 logger = logging.getLogger("fairseq_cli.train")
@@ -23,6 +19,8 @@ logger = logging.getLogger("fairseq_cli.train")
 COMPILE_ENV = "FAIRSEQ_COMPILE"
 STOP_ENV = "FAIRSEQ_STOP_ON_SAVE_ERROR"
 TF32_ENV = "FAIRSEQ_TF32"
+# The name that fairseq.serialization.write reads; importing that module would import PyTorch for --help.
+CHECKSUM_ENV = "FAIRSEQ_CHECKSUM_CHECKPOINTS"
 VARIABLES = {
     "compile": COMPILE_ENV,
     "stop_on_save_error": STOP_ENV,
@@ -89,6 +87,8 @@ def choose_float32(uses_cuda: bool) -> None:
     if not uses_cuda:
         logger.warning("--tf32 has no effect: it is for NVIDIA GPUs")
         return
+    import torch
+
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     logger.info("float32 matrices are multiplied in TensorFloat-32")

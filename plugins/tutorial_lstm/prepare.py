@@ -158,7 +158,7 @@ def binarise(folder: Path, parts: Sequence[str], languages: tuple[str, str], arg
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line of this tool."""
-    parser = argparse.ArgumentParser(prog="prepare", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
     def add(name: str, run: object, text: str, operations: int) -> argparse.ArgumentParser:
@@ -199,5 +199,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.run(args)
 
 
-if __name__ == "__main__":
+def console_main() -> None:
+    """``fairseq prepare``: ``main`` with errors as one line."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    console_main()
