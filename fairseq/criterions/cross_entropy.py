@@ -11,6 +11,7 @@ from fairseq.criterions.batch_log import batch_log, log_loss_per_sample_and_toke
 from fairseq.criterions.fused_loss import is_small, plain_logits, smoothed_cross_entropy
 from fairseq.criterions.projected_loss import loss_without_logits
 from fairseq.dataclass.configs import II, FairseqDataclass
+from fairseq.utils.overrides import uses_default_methods
 
 __all__ = ["CrossEntropyCriterion", "CrossEntropyCriterionConfig"]
 
@@ -38,7 +39,7 @@ class CrossEntropyCriterion(FairseqCriterion):
     def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, Any, Dict[str, Any]]:
         """Return ``(loss, sample_size, logging_output)``; the loss in nats, summed or one value per token."""
         direct = None
-        if reduce and type(self).compute_loss is CrossEntropyCriterion.compute_loss:
+        if reduce and uses_default_methods(self, CrossEntropyCriterion, ("forward",)):
             direct = loss_without_logits(model, sample, self.padding_idx)
         if direct is not None:
             loss = direct[0]

@@ -11,12 +11,18 @@ from fairseq.criterions.batch_log import batch_log, log_losses, log_perplexity, 
 from fairseq.criterions.fused_loss import is_small, plain_logits, smoothed_cross_entropy
 from fairseq.criterions.projected_loss import loss_without_logits
 from fairseq.dataclass.configs import II, FairseqDataclass
+from fairseq.utils.overrides import uses_default_methods
 
 __all__ = [
     "LabelSmoothedCrossEntropyCriterion",
     "LabelSmoothedCrossEntropyCriterionConfig",
     "label_smoothed_nll_loss",
 ]
+
+# What calls, or is called by, the loss from features; the accuracy is never counted with it.
+_LOSS_PATH = ("forward", "_loss_without_logits", "_size_and_log", "compute_accuracy")
+# What calls, or is called by, the loss from logits.
+_LOGITS_PATH = (*_LOSS_PATH, "compute_loss", "_without_prefix", "_logits_and_target")
 
 
 @dataclass
@@ -112,9 +118,8 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
 
     def _loss_without_logits(self, model: Any, sample: Dict[str, Any]) -> Optional[Tuple[Tensor, Tensor]]:
         """Loss and nll from the model's features, where nothing but the loss itself looks at the logits."""
-        cls, base = type(self), LabelSmoothedCrossEntropyCriterion
-        ours = cls.compute_loss is base.compute_loss and cls.get_lprobs_and_target is base.get_lprobs_and_target
-        if not ours or self.report_accuracy or self.ignore_prefix_size > 0:
+        written = uses_default_methods(self, LabelSmoothedCrossEntropyCriterion, _LOSS_PATH)
+        if not written or self.report_accuracy or self.ignore_prefix_size > 0:
             return None
         return loss_without_logits(model, sample, self.padding_idx, self.eps)
 
@@ -132,9 +137,8 @@ class LabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         self, model: Any, net_output: Any, sample: Dict[str, Any]
     ) -> Optional[Tuple[Tensor, Tensor]]:
         """As ``get_lprobs_and_target`` with logits; ``None`` if a subclass or the model has a say in them."""
-        own = type(self).get_lprobs_and_target
         logits = None
-        if own is LabelSmoothedCrossEntropyCriterion.get_lprobs_and_target:
+        if uses_default_methods(self, LabelSmoothedCrossEntropyCriterion, _LOGITS_PATH):
             logits = plain_logits(model, net_output)
         if logits is None or is_small(logits.numel()):
             return None

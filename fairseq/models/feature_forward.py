@@ -13,12 +13,18 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.utils.overrides import fast_paths_enabled, is_unhooked, package_class, uses_default_methods
 
 __all__ = ["ends_with_output_layer", "feature_forward", "is_plain_softmax", "plain_softmax"]
 
 MARK = "_ends_with_output_layer"
 SOFTMAX_MARK = "_is_plain_softmax"
+# Methods that run on the way to the features, and those for decoding step by step.
+_CALLED = (
+    "extract_features", "extract_features_scriptable", "forward_embedding", "buffered_future_mask",
+    "arguments_without_attention", "forward_decoder", "reorder_incremental_state",
+    "reorder_incremental_state_scripting", "set_beam_size",
+)  # fmt: skip
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -44,8 +50,16 @@ def is_plain_softmax(function: Any) -> bool:
     return getattr(function, SOFTMAX_MARK, False) is True
 
 
+def has_plain_softmax(cls: type, contract: type) -> bool:
+    """Whether instances of ``cls`` make probabilities as ``contract`` (model or decoder) does."""
+    names = ("get_normalized_probs", "get_normalized_probs_scriptable")
+    found = [(getattr(cls, name, None), getattr(contract, name)) for name in names]
+    return all(function is default or is_plain_softmax(function) for function, default in found)
+
+
 def _mark_of(owner: Any, name: str) -> str | None:
-    return getattr(getattr(type(owner), name, None), MARK, None)
+    """The mark of a method as the package wrote it; ``None`` if the method is not marked."""
+    return getattr(getattr(package_class(owner), name, None), MARK, None)
 
 
 def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.Linear] | None:
@@ -58,7 +72,7 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
     from fairseq.models.fairseq_model import BaseFairseqModel
 
     decoder = getattr(model, "decoder", None)
-    if not isinstance(model, BaseFairseqModel) or not isinstance(decoder, nn.Module):
+    if not fast_paths_enabled() or not isinstance(model, BaseFairseqModel) or not isinstance(decoder, nn.Module):
         return None
     how = _mark_of(model, "forward")
     projection = getattr(decoder, "output_projection", None)
@@ -68,7 +82,9 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
         and _mark_of(decoder, "output_layer") is not None
         and getattr(decoder, "adaptive_softmax", None) is None
         and type(projection) is nn.Linear
-        and is_unhooked(model, decoder, projection)
+        and uses_default_methods(model, package_class(model), _CALLED)
+        and uses_default_methods(decoder, package_class(decoder), _CALLED)
+        and is_unhooked(projection)
     )
     if not plain:
         return None

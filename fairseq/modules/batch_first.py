@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq.modules.lean_layer_norm import LeanLayerNorm
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.utils.overrides import is_unhooked
 
 __all__ = ["act_on_rows", "is_batch_first", "turn"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fairseq.modules.batch_first import is_batch_first
 from fairseq.modules.lean_layer_norm import LeanLayerNorm, norm_backward
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.utils.overrides import fast_paths_enabled, is_unhooked
 
 __all__ = [
     "drop_add_norm_rows_",
@@ -182,6 +182,7 @@ def _pays(x: Tensor, p: float) -> bool:
     """Whether the way above is open: eager mode on the CPU, and a probability that 16 bits can tell from 0 and 1."""
     return (
         x.device.type == "cpu"
+        and fast_paths_enabled()
         and (x.is_contiguous() or is_batch_first(x))
         and x.dtype == torch.float32
         and 0.0 < round(p * _LEVELS) < _LEVELS

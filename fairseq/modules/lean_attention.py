@@ -16,12 +16,9 @@ from fairseq.modules.dropout_add import drop_add_norm_rows_, drop_again, norm_ca
 from fairseq.modules.lean_feed_forward import SMALLEST, is_plain
 from fairseq.modules.lean_layer_norm import norm_backward
 from fairseq.modules.multihead_attention import MultiheadAttention
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.utils.overrides import uses_default_methods
 
 __all__ = ["attend_add_norm", "attention_in_steps"]
-
-# Whoever replaces it wants it to be called.
-_PLAIN_FORWARD = MultiheadAttention.forward
 
 
 class _Wishes(threading.local):
@@ -153,12 +150,11 @@ def attend_add_norm(
         ``(B, T, C)``; ``None``, and nothing done, where this way is not open: it is for training on the CPU in float32
         with plain parts.
     """
-    if type(module) is not MultiheadAttention or MultiheadAttention.forward is not _PLAIN_FORWARD or _WISHES.in_steps:
+    if _WISHES.in_steps or not uses_default_methods(module, MultiheadAttention):
         return None
     projections = (module.q_proj, module.k_proj, module.v_proj, module.out_proj)
     if (
         x.numel() < SMALLEST
-        or not is_unhooked(module)
         or module.self_attention == (memory is not None)
         or not (module.self_attention or module.encoder_decoder_attention)
         or module.bias_k is not None

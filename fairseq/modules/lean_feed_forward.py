@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fairseq.modules.dropout_add import drop_add_norm_rows_, drop_again, norm_can_follow, scratch
 from fairseq.modules.lean_layer_norm import norm_backward
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.utils.overrides import fast_paths_enabled, is_unhooked
 
 __all__ = ["SMALLEST", "feed_forward", "feed_forward_add_norm", "is_plain"]
 
@@ -106,6 +106,7 @@ def _pays(x: Tensor, first: Any, activation: Any, second: Any) -> bool:
     """Whether this way is open and worth going: it is for training on the CPU in float32, with plain linear maps."""
     return (
         activation is F.relu
+        and fast_paths_enabled()
         and torch.is_grad_enabled()
         and x.device.type == "cpu"
         and x.dtype == torch.float32

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fairseq.utils.overrides import fast_paths_enabled
+
 __all__ = ["LeanLayerNorm", "norm_backward"]
 
 # Undoing weight and bias multiplies rounding errors by up to this much.
@@ -71,6 +73,7 @@ class LeanLayerNorm(nn.LayerNorm):
         """Whether the way above is open and worth going."""
         if (
             x.device.type != "cpu"
+            or not fast_paths_enabled()
             or x.dtype != torch.float32
             or not torch.is_grad_enabled()
             or torch.compiler.is_compiling()

@@ -19,7 +19,7 @@ from fairseq.modules.lean_attention import attend_add_norm
 from fairseq.modules.lean_feed_forward import feed_forward, feed_forward_add_norm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.quant_noise import quant_noise
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.utils.overrides import fast_paths_enabled, is_unhooked, uses_default_methods
 
 __all__ = ["ResidualBlocks"]
 
@@ -63,9 +63,8 @@ class ResidualBlocks(nn.Module):
 
     def _drop_and_connect(self, x: Tensor, residual: Tensor) -> Tensor:
         """Dropout and residual connection, in one pass if no subclass has its own idea of either."""
-        if not torch.jit.is_scripting():
-            own = type(self).residual_connection is not ResidualBlocks.residual_connection
-            if not own and type(self.dropout_module) is FairseqDropout:
+        if not torch.jit.is_scripting():  # noqa: SIM102  what follows must stay hidden from the script compiler
+            if self._has_default_residual():
                 return dropout_add(x, residual, _active_p(self.dropout_module))
         return self.residual_connection(self.dropout_module(x), residual)
 
@@ -75,8 +74,7 @@ class ResidualBlocks(nn.Module):
         after = getattr(self, norm)
         if self.normalize_before:
             return self._drop_and_connect(x, residual)
-        own = type(self).residual_connection is not ResidualBlocks.residual_connection
-        if not own and type(self.dropout_module) is FairseqDropout and self._gives_away(block):
+        if self._has_default_residual() and self._gives_away(block):
             joined = dropout_add_norm_(x, residual, _active_p(self.dropout_module), after)
             if joined is not None:
                 return joined
@@ -91,7 +89,7 @@ class ResidualBlocks(nn.Module):
         if block == "self_attn" and (getattr(self, "c_attn", None) is not None or getattr(self, "attn_ln", None)):
             return False  # what was done to the output since may want to see it again
         if block != "fc2":
-            if type(module) is not MultiheadAttention:
+            if not uses_default_methods(module, MultiheadAttention):
                 return False
             last = module.out_proj
         # A linear map needs its own output least of all.
@@ -101,11 +99,12 @@ class ResidualBlocks(nn.Module):
         """First linear map, activation and its dropout."""
         if torch.jit.is_scripting():
             return self.activation_dropout_module(self.activation_fn(self.fc1(x)))
-        if self.activation_fn is F.relu and type(self.fc1) is nn.Linear and is_unhooked(self.fc1):
+        fast = self._is_as_written()
+        if fast and self.activation_fn is F.relu and type(self.fc1) is nn.Linear and is_unhooked(self.fc1):
             x = _linear_relu(self.fc1, x)
         else:
             x = self.activation_fn(self.fc1(x))
-        if type(self.activation_dropout_module) is not FairseqDropout:
+        if not fast or not uses_default_methods(self.activation_dropout_module, FairseqDropout):
             return self.activation_dropout_module(x)
         p = _active_p(self.activation_dropout_module)
         return dropout(x, p) if p > 0 else x
@@ -125,9 +124,9 @@ class ResidualBlocks(nn.Module):
         block: str,
     ) -> Optional[Tensor]:
         """A whole attention block of ``(B, T, C)``, where nothing but its output is wanted."""
-        if self.normalize_before or not self.training or type(self.dropout_module) is not FairseqDropout:
+        if self.normalize_before or not self.training:
             return None
-        if type(self).residual_connection is not ResidualBlocks.residual_connection or not self._gives_away(block):
+        if not self._has_default_residual() or not self._gives_away(block):
             return None
         p, norm = _active_p(self.dropout_module), getattr(self, f"{block}_layer_norm")
         return attend_add_norm(getattr(self, block), x, memory, attn_mask, key_padding_mask, p, norm)
@@ -137,8 +136,7 @@ class ResidualBlocks(nn.Module):
         """The whole block with its residual connection and the norm after it, where nothing else is there."""
         if self.normalize_before or getattr(self, "return_fc", False) or getattr(self, "w_resid", None) is not None:
             return None
-        own = type(self).residual_connection is not ResidualBlocks.residual_connection
-        if own or type(self.dropout_module) is not FairseqDropout or not self._has_plain_block():
+        if not self._has_default_residual() or not self._has_plain_block():
             return None
         p = _active_p(self.dropout_module)
         return feed_forward_add_norm(x, self.fc1, self.activation_fn, self.fc2, p, self.final_layer_norm)
@@ -148,11 +146,21 @@ class ResidualBlocks(nn.Module):
         dropout_module = self.activation_dropout_module
         return (
             self.training
-            and type(self)._expand is ResidualBlocks._expand
+            and self._is_as_written()
             and getattr(self, "ffn_layernorm", None) is None
-            and type(dropout_module) is FairseqDropout
+            and uses_default_methods(dropout_module, FairseqDropout)
             and _active_p(dropout_module) == 0
         )
+
+    @torch.jit.unused
+    def _is_as_written(self) -> bool:
+        """Whether no method that a fused block replaces is overridden; each kind of layer says which those are."""
+        return fast_paths_enabled() and uses_default_methods(self, ResidualBlocks)
+
+    @torch.jit.unused
+    def _has_default_residual(self) -> bool:
+        """Whether dropout and residual connection may be one operation."""
+        return self._is_as_written() and uses_default_methods(self.dropout_module, FairseqDropout)
 
 
 def _linear_relu(linear: nn.Linear, x: Tensor) -> Tensor:

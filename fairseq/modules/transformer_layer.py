@@ -21,6 +21,7 @@ from fairseq.modules.layer_norm import LayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.quant_noise import quant_noise
 from fairseq.modules.residual_blocks import ResidualBlocks
+from fairseq.utils.overrides import fast_paths_enabled, uses_default_methods
 
 __all__ = [
     "TransformerDecoderLayer",
@@ -137,6 +138,13 @@ class TransformerEncoderLayerBase(ResidualBlocks):
         if self.return_fc and not torch.jit.is_scripting():
             return x, turn(fc_result, turned)
         return x
+
+    @torch.jit.unused
+    def _is_as_written(self) -> bool:
+        # The methods left out call the fused blocks.
+        return fast_paths_enabled() and uses_default_methods(
+            self, TransformerEncoderLayerBase, ("forward", "_attend_to_itself")
+        )
 
     def _attend_to_itself(
         self, x: Tensor, turned: bool, padding_mask: Optional[Tensor], attn_mask: Optional[Tensor]
@@ -306,6 +314,13 @@ class TransformerDecoderLayerBase(ResidualBlocks):
         if self.onnx_trace and incremental_state is not None:
             return x, attn, self._self_attn_state(incremental_state)
         return x, attn, None
+
+    @torch.jit.unused
+    def _is_as_written(self) -> bool:
+        # The methods left out call the fused blocks.
+        return fast_paths_enabled() and uses_default_methods(
+            self, TransformerDecoderLayerBase, ("forward", "_attend_to_encoder", "_feed_forward", "_self_attn_state")
+        )
 
     def _attend_to_prefix(
         self,

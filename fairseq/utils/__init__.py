@@ -11,7 +11,7 @@
 ``devices``      CUDA description, XLA hooks
 ``plugins``      ``--user-dir``
 ``processes``    how worker processes are started
-``unhooked``     whether calling a module runs its forward alone
+``overrides``    may a fast path take the place of a module's methods
 ``source_names`` which file a decoding error is about
 
 Names load on first use.

@@ -19,15 +19,12 @@ from fairseq.models.transformer.transformer_config import (
 )
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
-from fairseq.modules.transformer_layer import TransformerDecoderLayer, TransformerDecoderLayerBase
-from fairseq.utils.unhooked import is_unhooked
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
+from fairseq.utils.overrides import uses_default_methods
 
 __all__ = ["Embedding", "TransformerModelBase"]
 
 logger = logging.getLogger(__name__)
-
-# Where a decoder's attention comes from; a subclass that changes one of them may need it.
-_TO_ATTENTION = ("forward", "extract_features", "extract_features_scriptable", "_run_layers")
 
 
 class TransformerModelBase(FairseqEncoderDecoderModel):
@@ -156,13 +153,10 @@ class TransformerModelBase(FairseqEncoderDecoderModel):
     def arguments_without_attention(self) -> Dict[str, int]:
         """Arguments of ``forward`` with which no attention is returned, if nothing else changes with it; else none."""
         decoder: Any = self.decoder
-        own = type(self).forward is not TransformerModelBase.forward or any(
-            getattr(type(decoder), name, None) is not getattr(TransformerDecoderBase, name) for name in _TO_ATTENTION
+        written = uses_default_methods(self, TransformerModelBase) and uses_default_methods(
+            decoder, TransformerDecoderBase
         )
-        if own or not all(
-            type(layer) in (TransformerDecoderLayerBase, TransformerDecoderLayer) and is_unhooked(layer)
-            for layer in decoder.layers
-        ):
+        if not written or not all(uses_default_methods(layer, TransformerDecoderLayerBase) for layer in decoder.layers):
             return {}
         return {"alignment_layer": -1}  # no layer has that number
 

@@ -9,15 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq.sequence_generator.engine.unchanged import is_unhooked, keeps
 from fairseq.sequence_generator.ensemble import EnsembleModel
+from fairseq.utils.overrides import fast_paths_enabled, uses_default_methods
 
 __all__ = ["EngineSteps"]
 
-_ENSEMBLE = [
-    "forward_decoder", "_step", "reorder_incremental_state", "reorder_encoder_out", "has_encoder",
-    "has_incremental_states",
-]  # fmt: skip
+# Called by the search, whichever path steps take.
+_CALLED_BY_SEARCH = ("forward_encoder", "set_decoder_beam_size")
 
 
 class EngineSteps:
@@ -41,7 +39,7 @@ class EngineSteps:
         from fairseq.sequence_generator.engine.fixed import FixedStep
         from fairseq.sequence_generator.engine.transformer import TransformerStep, is_known_transformer
 
-        if not keeps(ensemble, EnsembleModel, _ENSEMBLE) or not is_unhooked(ensemble):
+        if not fast_paths_enabled() or not uses_default_methods(ensemble, EnsembleModel, _CALLED_BY_SEARCH):
             return None
         models = list(ensemble.models)
         outs = encoder_outs if encoder_outs is not None else [None] * len(models)

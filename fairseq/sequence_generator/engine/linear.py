@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fairseq.sequence_generator.engine.unchanged import is_unhooked
 from fairseq.sequence_generator.int8 import Int8Linear
+from fairseq.utils.overrides import is_unhooked
 
 __all__ = ["LinearMap", "fingerprint", "is_linear", "linear_map"]
 

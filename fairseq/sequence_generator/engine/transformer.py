@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fairseq.models.fairseq_model import BaseFairseqModel
-from fairseq.models.transformer.transformer_base import TransformerModelBase
+from fairseq.models.feature_forward import has_plain_softmax
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from fairseq.modules.fairseq_dropout import FairseqDropout
@@ -28,41 +28,34 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_linear, linear_map
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
 from fairseq.sequence_generator.engine.seats import Seats
-from fairseq.sequence_generator.engine.unchanged import is_unhooked, keeps
 from fairseq.sequence_generator.int8 import Int8Linear, rounded_up
+from fairseq.utils.overrides import is_unhooked, package_class, uses_default_methods
 
 __all__ = ["TransformerStep", "Weights", "by_head", "is_known_transformer", "through_layers", "weights_of"]
 
-# What the engine computes in the place of these classes; who changes one of them is asked instead.
-_DECODER = [
-    "forward", "extract_features", "extract_features_scriptable", "_run_layers", "output_layer",
-    "get_normalized_probs", "get_normalized_probs_scriptable", "reorder_incremental_state",
-    "reorder_incremental_state_scripting", "set_beam_size",
-]  # fmt: skip
-_LAYER = [
-    "forward", "_keys", "_attend_to_encoder", "_feed_forward", "residual_connection", "_drop_and_connect", "_expand",
-    "_turns",
-]  # fmt: skip
-_ATTENTION = [
-    "forward", "_project", "_split_heads", "_split_queries", "_project_out", "_attend", "_attend_visibly",
-    "apply_sparse_mask", "_one_key_per_sentence", "_extend_cache", "_get_input_buffer", "_set_input_buffer",
-    "reorder_incremental_state", "set_beam_size",
-]  # fmt: skip
-_PROBS = ["get_normalized_probs", "get_normalized_probs_scriptable"]
+# A search asks encoder and decoder; these methods of a model are for training and for hubs.
+_FOR_TRAINING = (
+    "forward", "forward_decoder", "extract_features", "output_layer", "get_targets", "supported_targets",
+    "arguments_without_attention",
+)  # fmt: skip
+# A search calls the encoder whichever path the decoder's steps take; what the engine replaces is its reordering.
+_ENCODING = ("forward", "forward_torchscript", "forward_non_torchscript", "forward_scriptable", "forward_embedding")
 
 
 def is_known_transformer(model: Any) -> bool:
     """Whether a model's decoder steps can be computed from its weights alone."""
     decoder: Any = getattr(model, "decoder", None)
-    if not (keeps(model, TransformerModelBase, _PROBS) or keeps(model, BaseFairseqModel, _PROBS)):
+    if not isinstance(model, BaseFairseqModel) or not uses_default_methods(model, package_class(model), _FOR_TRAINING):
         return False
-    if not keeps(decoder, TransformerDecoderBase, _DECODER) or decoder.training or not is_unhooked(model, decoder):
+    if (
+        not has_plain_softmax(type(model), BaseFairseqModel)
+        or not uses_default_methods(decoder, TransformerDecoderBase)
+        or decoder.training
+    ):
         return False
     if decoder.adaptive_softmax is not None or decoder.cross_self_attention or decoder.onnx_trace:
         return False
-    if hasattr(model, "encoder") and not keeps(
-        model.encoder, TransformerEncoderBase, ["reorder_encoder_out", "_reorder_encoder_out"]
-    ):
+    if hasattr(model, "encoder") and not uses_default_methods(model.encoder, TransformerEncoderBase, _ENCODING):
         return False
     # Scripts that want dropout at inference switch on the modules of dropout alone, or the layers.
     if any(m.training or getattr(m, "apply_during_inference", False) for m in decoder.modules()):
@@ -78,13 +71,14 @@ def is_known_transformer(model: Any) -> bool:
 
 
 def _is_known_layer(layer: Any, with_source: bool) -> bool:
-    if not keeps(layer, TransformerDecoderLayerBase, _LAYER) or not is_unhooked(layer) or layer.onnx_trace:
+    if not uses_default_methods(layer, TransformerDecoderLayerBase) or layer.onnx_trace:
         return False
     if any(getattr(layer, name) is not None for name in ("attn_ln", "c_attn", "ffn_layernorm", "w_resid")):
         return False
     if with_source != (layer.encoder_attn is not None) or layer.cross_self_attention:
         return False
-    if type(layer.dropout_module) is not FairseqDropout or type(layer.activation_dropout_module) is not FairseqDropout:
+    dropouts = (layer.dropout_module, layer.activation_dropout_module)
+    if not all(uses_default_methods(dropout, FairseqDropout) for dropout in dropouts):
         return False
     norms = [layer.self_attn_layer_norm, layer.final_layer_norm]
     attentions = [layer.self_attn]
@@ -102,8 +96,8 @@ def _is_known_layer(layer: Any, with_source: bool) -> bool:
 
 def _is_known_attention(attention: Any) -> bool:
     return (
-        keeps(attention, MultiheadAttention, _ATTENTION)
-        and is_unhooked(attention)
+        uses_default_methods(attention, MultiheadAttention)
+        and uses_default_methods(attention.dropout_module, FairseqDropout)
         and attention.bias_k is None
         and not attention.add_zero_attn
         and is_linear(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)

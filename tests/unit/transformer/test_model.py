@@ -315,7 +315,8 @@ def test_whoever_may_look_at_the_attention_gets_it(build: Any) -> None:
     assert seen[0] is not None
 
     class Own(type(model.decoder.layers[0])):  # type: ignore[misc]
-        pass
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return super().forward(*args, **kwargs)
 
     model = build()
     model.decoder.layers[0].__class__ = Own
