@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fairseq.modules.lean_attention import attention_in_steps
+from fairseq.modules.fused.attention import without_fused_attention
 
 __all__ = [
     "CheckpointFunction",
@@ -80,7 +80,7 @@ def _call(plain: Callable[..., Any], names: List[str], *flat: Any) -> Any:
 def _call_in_steps(plain: Callable[..., Any], names: List[str], *flat: Any) -> Any:
     if torch.compiler.is_compiling():
         return _call(plain, names, *flat)
-    with attention_in_steps():
+    with without_fused_attention():
         return _call(plain, names, *flat)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fairseq.modules.lean_layer_norm import LeanLayerNorm
+from fairseq.modules.fused.layer_norm import OutputSavingLayerNorm
 
 __all__ = ["Fp32LayerNorm", "LayerNorm", "has_fused_layernorm"]
 
@@ -22,7 +22,7 @@ def LayerNorm(
     export: bool = False,
 ) -> nn.LayerNorm:
     """Build a ``torch.nn.LayerNorm``; a plain one with ``export``, else one that keeps less for the backward pass."""
-    kind = nn.LayerNorm if export else LeanLayerNorm
+    kind = nn.LayerNorm if export else OutputSavingLayerNorm
     return kind(normalized_shape, eps, elementwise_affine)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from fairseq.models.fairseq_incremental_decoder import FairseqIncrementalDecoder
 from fairseq.modules.attention_masks import is_future_mask, merge
-from fairseq.modules.batch_first import act_on_rows, is_batch_first, turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
+from fairseq.modules.fused.layout import acts_on_rows, is_batch_first, swap_batch_time
 from fairseq.modules.quant_noise import quant_noise
 
 __all__ = ["MultiheadAttention"]
@@ -213,18 +213,18 @@ class MultiheadAttention(FairseqIncrementalDecoder):
         """Queries ``(T, B, C)``, keys and values ``(S, B, C)``; the latter ``None`` if they are cached."""
         turn_query, turn_key = is_batch_first(query), key is not None and is_batch_first(key)
         if not torch.jit.is_scripting():
-            plain = act_on_rows(self.q_proj, self.k_proj, self.v_proj)
+            plain = acts_on_rows(self.q_proj, self.k_proj, self.v_proj)
             turn_query, turn_key = turn_query and plain, turn_key and plain
-        query = turn(query, turn_query)
-        q = turn(self.q_proj(query), turn_query)
+        query = swap_batch_time(query, turn_query)
+        q = swap_batch_time(self.q_proj(query), turn_query)
         if self.self_attention:
-            return q, turn(self.k_proj(query), turn_query), turn(self.v_proj(query), turn_query)
+            return q, swap_batch_time(self.k_proj(query), turn_query), swap_batch_time(self.v_proj(query), turn_query)
         if key is None:
             return q, None, None
-        key = turn(key, turn_key)
-        k = turn(self.k_proj(key), turn_key)
+        key = swap_batch_time(key, turn_key)
+        k = swap_batch_time(self.k_proj(key), turn_key)
         if self.encoder_decoder_attention:
-            return q, k, turn(self.v_proj(key), turn_key)
+            return q, k, swap_batch_time(self.v_proj(key), turn_key)
         if value is None:
             raise AssertionError("attention with a key needs a value")
         return q, k, self.v_proj(value)

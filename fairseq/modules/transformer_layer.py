@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from fairseq import utils
 from fairseq.compat.fast_path_weights import drop_from_layer
-from fairseq.modules.batch_first import turn
+from fairseq.modules import fused
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.layer_norm import LayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.quant_noise import quant_noise
-from fairseq.modules.residual_blocks import ResidualBlocks
-from fairseq.utils.overrides import fast_paths_enabled, uses_default_methods
 
 __all__ = [
     "TransformerDecoderLayer",
@@ -36,7 +34,23 @@ def _activation_dropout(cfg: Any) -> float:
     return float(cfg.activation_dropout or getattr(cfg, "relu_dropout", None) or 0.0)
 
 
-class TransformerEncoderLayerBase(ResidualBlocks):
+class _Layer(nn.Module):
+    """The hooks that both kinds of layers offer to subclasses."""
+
+    def build_fc1(self, input_dim: int, output_dim: int, q_noise: float, qn_block_size: int) -> Any:
+        """The first linear map of the feed-forward block; a hook for subclasses."""
+        return quant_noise(nn.Linear(input_dim, output_dim), p=q_noise, block_size=qn_block_size)
+
+    def build_fc2(self, input_dim: int, output_dim: int, q_noise: float, qn_block_size: int) -> Any:
+        """The second linear map of the feed-forward block; a hook for subclasses."""
+        return quant_noise(nn.Linear(input_dim, output_dim), p=q_noise, block_size=qn_block_size)
+
+    def residual_connection(self, x: Tensor, residual: Tensor) -> Tensor:
+        """How a block's output joins its input; a hook for subclasses."""
+        return residual + x
+
+
+class TransformerEncoderLayerBase(_Layer):
     """Self-attention and a feed-forward block.
 
     With ``cfg.encoder.normalize_before`` the input of each block is normalised, else (as in the paper) its output.
@@ -113,60 +127,34 @@ class TransformerEncoderLayerBase(ResidualBlocks):
             attn_mask = torch.zeros(hidden.size(), dtype=x.dtype, device=x.device).masked_fill(
                 hidden, -1e8 if x.dtype == torch.float32 else -1e4
             )
-        turned = self._turns(x)
-        x = self._attend_to_itself(turn(x, turned), turned, encoder_padding_mask, attn_mask)
-
         if not torch.jit.is_scripting():
-            whole = self._block_and_norm(x)
-            if whole is not None:
-                return turn(whole, turned)
-        residual = x
-        if self.normalize_before:
-            x = self.final_layer_norm(x)
-        done: Optional[Tensor] = None
-        if not torch.jit.is_scripting():
-            done = self._both_maps(x)
-        x = self.fc2(self._expand(x)) if done is None else done
-        fc_result = x
-        if torch.jit.is_scripting():
-            x = self._drop_and_connect(x, residual)
-            if not self.normalize_before:
-                x = self.final_layer_norm(x)
-        else:
-            x = self._connect_and_norm(x, residual, "fc2", "final_layer_norm")
-        x = turn(x, turned)
-        if self.return_fc and not torch.jit.is_scripting():
-            return x, turn(fc_result, turned)
-        return x
+            done = fused.encoder_layer(self, x, encoder_padding_mask, attn_mask)
+            if done is not None:
+                return done
 
-    @torch.jit.unused
-    def _is_as_written(self) -> bool:
-        # The methods left out call the fused blocks.
-        return fast_paths_enabled() and uses_default_methods(
-            self, TransformerEncoderLayerBase, ("forward", "_attend_to_itself")
-        )
-
-    def _attend_to_itself(
-        self, x: Tensor, turned: bool, padding_mask: Optional[Tensor], attn_mask: Optional[Tensor]
-    ) -> Tensor:
-        if not torch.jit.is_scripting() and turned:
-            whole = self._attend_and_norm(x, None, attn_mask, padding_mask, "self_attn")
-            if whole is not None:
-                return whole
         residual = x
         if self.normalize_before:
             x = self.self_attn_layer_norm(x)
-        query = turn(x, turned)
         x, _ = self.self_attn(
-            query=query, key=query, value=query, key_padding_mask=padding_mask, need_weights=False, attn_mask=attn_mask
+            query=x, key=x, value=x, key_padding_mask=encoder_padding_mask, need_weights=False, attn_mask=attn_mask
         )
-        x = turn(x, turned)
-        if torch.jit.is_scripting():
-            x = self._drop_and_connect(x, residual)
-            if not self.normalize_before:
-                x = self.self_attn_layer_norm(x)
-        else:
-            x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
+        x = self.dropout_module(x)
+        x = self.residual_connection(x, residual)
+        if not self.normalize_before:
+            x = self.self_attn_layer_norm(x)
+
+        residual = x
+        if self.normalize_before:
+            x = self.final_layer_norm(x)
+        x = self.activation_dropout_module(self.activation_fn(self.fc1(x)))
+        x = self.fc2(x)
+        fc_result = x
+        x = self.dropout_module(x)
+        x = self.residual_connection(x, residual)
+        if not self.normalize_before:
+            x = self.final_layer_norm(x)
+        if self.return_fc and not torch.jit.is_scripting():
+            return x, fc_result
         return x
 
 
@@ -182,7 +170,7 @@ class TransformerEncoderLayer(TransformerEncoderLayerBase):
         return super().build_self_attention(embed_dim, _nested(args))
 
 
-class TransformerDecoderLayerBase(ResidualBlocks):
+class TransformerDecoderLayerBase(_Layer):
     """Self-attention, attention to the encoder and a feed-forward block.
 
     Args:
@@ -278,87 +266,103 @@ class TransformerDecoderLayerBase(ResidualBlocks):
             with a state, key, value and padding mask of the self-attention, else ``None``.
         """
         need_attn = need_attn or need_head_weights
-        turned = self._turns(x)
-        x = turn(x, turned)
         attn: Optional[Tensor] = None
-        whole: Optional[Tensor] = None
-        if not torch.jit.is_scripting() and turned and incremental_state is None and not self.cross_self_attention:
-            whole = self._attend_and_norm(x, None, self_attn_mask, self_attn_padding_mask, "self_attn")
-        if whole is not None:
-            x = whole
+        done: Optional[Tuple[Tensor, Optional[Tensor]]] = None
+        if not torch.jit.is_scripting():
+            done = fused.decoder_layer(
+                self, x, encoder_out, encoder_padding_mask, incremental_state, prev_self_attn_state, prev_attn_state,
+                self_attn_mask, self_attn_padding_mask, need_attn, need_head_weights,
+            )  # fmt: skip
+        if done is not None:
+            x, attn = done
         else:
-            x, attn = self._attend_to_prefix(
-                x,
-                turned,
-                encoder_out,
-                encoder_padding_mask,
-                incremental_state,
-                prev_self_attn_state,
-                self_attn_mask,
+            x, attn = self._self_attention_block(
+                x, encoder_out, encoder_padding_mask, incremental_state, prev_self_attn_state, self_attn_mask,
                 self_attn_padding_mask,
-            )
-
-        if self.encoder_attn is not None and encoder_out is not None:
-            x, attn = self._attend_to_encoder(
-                x,
-                turned,
-                encoder_out,
-                encoder_padding_mask,
-                incremental_state,
-                prev_attn_state,
-                need_attn,
-                need_head_weights,
-            )
-        x = turn(self._feed_forward(x), turned)
+            )  # fmt: skip
+            if self.encoder_attn is not None and encoder_out is not None:
+                x, attn = self._encoder_attention_block(
+                    x, encoder_out, encoder_padding_mask, incremental_state, prev_attn_state, need_attn,
+                    need_head_weights,
+                )  # fmt: skip
+            x = self._feed_forward_block(x)
 
         if self.onnx_trace and incremental_state is not None:
             return x, attn, self._self_attn_state(incremental_state)
         return x, attn, None
 
-    @torch.jit.unused
-    def _is_as_written(self) -> bool:
-        # The methods left out call the fused blocks.
-        return fast_paths_enabled() and uses_default_methods(
-            self, TransformerDecoderLayerBase, ("forward", "_attend_to_encoder", "_feed_forward", "_self_attn_state")
-        )
-
-    def _attend_to_prefix(
-        self,
-        x: Tensor,
-        turned: bool,
-        encoder_out: Optional[Tensor],
-        encoder_padding_mask: Optional[Tensor],
+    def _self_attention_block(
+        self, x: Tensor, encoder_out: Optional[Tensor], encoder_padding_mask: Optional[Tensor],
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
-        prev_self_attn_state: Optional[List[Tensor]],
-        self_attn_mask: Optional[Tensor],
+        prev_self_attn_state: Optional[List[Tensor]], self_attn_mask: Optional[Tensor],
         self_attn_padding_mask: Optional[Tensor],
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+    ) -> Tuple[Tensor, Optional[Tensor]]:  # fmt: skip
         residual = x
         if self.normalize_before:
             x = self.self_attn_layer_norm(x)
-        if prev_self_attn_state is not None:
-            assert incremental_state is not None
-            self.self_attn._set_input_buffer(incremental_state, _as_buffer(prev_self_attn_state))
-        x = turn(x, turned)
-        y, self_attn_mask, self_attn_padding_mask = self._keys(
-            x, encoder_out, encoder_padding_mask, incremental_state, self_attn_mask, self_attn_padding_mask
-        )
-        x, attn = self.self_attn(
-            query=x, key=y, value=y, key_padding_mask=self_attn_padding_mask,
-            incremental_state=incremental_state, need_weights=False, attn_mask=self_attn_mask,
+        x, attn = self._attend_to_prefix(
+            x, encoder_out, encoder_padding_mask, incremental_state, prev_self_attn_state, self_attn_mask,
+            self_attn_padding_mask,
         )  # fmt: skip
-        x = turn(x, turned)
         if self.c_attn is not None:
             x = (x.unflatten(2, (self.nh, self.head_dim)) * self.c_attn.unsqueeze(1)).flatten(2)
         if self.attn_ln is not None:
             x = self.attn_ln(x)
-        if torch.jit.is_scripting():
-            x = self._drop_and_connect(x, residual)
-            if not self.normalize_before:
-                x = self.self_attn_layer_norm(x)
-        else:
-            x = self._connect_and_norm(x, residual, "self_attn", "self_attn_layer_norm")
+        x = self.dropout_module(x)
+        x = self.residual_connection(x, residual)
+        if not self.normalize_before:
+            x = self.self_attn_layer_norm(x)
         return x, attn
+
+    def _encoder_attention_block(
+        self, x: Tensor, encoder_out: Tensor, encoder_padding_mask: Optional[Tensor],
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
+        prev_attn_state: Optional[List[Tensor]], need_attn: bool, need_head_weights: bool,
+    ) -> Tuple[Tensor, Optional[Tensor]]:  # fmt: skip
+        residual = x
+        if self.normalize_before:
+            x = self.encoder_attn_layer_norm(x)
+        x, attn = self._attend_to_encoder(
+            x, encoder_out, encoder_padding_mask, incremental_state, prev_attn_state, need_attn, need_head_weights
+        )
+        x = self.dropout_module(x)
+        x = self.residual_connection(x, residual)
+        if not self.normalize_before:
+            x = self.encoder_attn_layer_norm(x)
+        return x, attn
+
+    def _feed_forward_block(self, x: Tensor) -> Tensor:
+        residual = x
+        if self.normalize_before:
+            x = self.final_layer_norm(x)
+        x = self.activation_dropout_module(self.activation_fn(self.fc1(x)))
+        if self.ffn_layernorm is not None:
+            x = self.ffn_layernorm(x)
+        x = self.fc2(x)
+        x = self.dropout_module(x)
+        if self.w_resid is not None:
+            residual = self.w_resid * residual
+        x = self.residual_connection(x, residual)
+        if not self.normalize_before:
+            x = self.final_layer_norm(x)
+        return x
+
+    def _attend_to_prefix(
+        self, query: Tensor, encoder_out: Optional[Tensor], encoder_padding_mask: Optional[Tensor],
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
+        prev_self_attn_state: Optional[List[Tensor]], self_attn_mask: Optional[Tensor],
+        self_attn_padding_mask: Optional[Tensor],
+    ) -> Tuple[Tensor, Optional[Tensor]]:  # fmt: skip
+        if prev_self_attn_state is not None:
+            assert incremental_state is not None
+            self.self_attn._set_input_buffer(incremental_state, _as_buffer(prev_self_attn_state))
+        keys, self_attn_mask, self_attn_padding_mask = self._keys(
+            query, encoder_out, encoder_padding_mask, incremental_state, self_attn_mask, self_attn_padding_mask
+        )
+        return self.self_attn(
+            query=query, key=keys, value=keys, key_padding_mask=self_attn_padding_mask,
+            incremental_state=incremental_state, need_weights=False, attn_mask=self_attn_mask,
+        )  # fmt: skip
 
     def _keys(
         self,
@@ -387,69 +391,18 @@ class TransformerDecoderLayerBase(ResidualBlocks):
         return torch.cat([encoder_out, x], dim=0), mask, padding_mask
 
     def _attend_to_encoder(
-        self,
-        x: Tensor,
-        turned: bool,
-        encoder_out: Tensor,
-        encoder_padding_mask: Optional[Tensor],
+        self, query: Tensor, encoder_out: Tensor, encoder_padding_mask: Optional[Tensor],
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]],
-        prev_attn_state: Optional[List[Tensor]],
-        need_attn: bool,
-        need_head_weights: bool,
-    ) -> Tuple[Tensor, Optional[Tensor]]:
-        assert self.encoder_attn is not None and self.encoder_attn_layer_norm is not None
-        if not torch.jit.is_scripting() and turned and incremental_state is None and not need_attn:
-            whole = self._attend_and_norm(x, encoder_out, None, encoder_padding_mask, "encoder_attn")
-            if whole is not None:
-                return whole, None
-        residual = x
-        if self.normalize_before:
-            x = self.encoder_attn_layer_norm(x)
+        prev_attn_state: Optional[List[Tensor]], need_attn: bool, need_head_weights: bool,
+    ) -> Tuple[Tensor, Optional[Tensor]]:  # fmt: skip
         if prev_attn_state is not None:
             assert incremental_state is not None
             self.encoder_attn._set_input_buffer(incremental_state, _as_buffer(prev_attn_state))
-        x, attn = self.encoder_attn(
-            query=turn(x, turned), key=encoder_out, value=encoder_out, key_padding_mask=encoder_padding_mask,
+        return self.encoder_attn(
+            query=query, key=encoder_out, value=encoder_out, key_padding_mask=encoder_padding_mask,
             incremental_state=incremental_state, static_kv=True,
-            need_weights=need_attn or (not self.training and self.need_attn),
-            need_head_weights=need_head_weights,
+            need_weights=need_attn or (not self.training and self.need_attn), need_head_weights=need_head_weights,
         )  # fmt: skip
-        x = turn(x, turned)
-        if torch.jit.is_scripting():
-            x = self._drop_and_connect(x, residual)
-            if not self.normalize_before:
-                x = self.encoder_attn_layer_norm(x)
-        else:
-            x = self._connect_and_norm(x, residual, "encoder_attn", "encoder_attn_layer_norm")
-        return x, attn
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():
-            whole = self._block_and_norm(x)
-            if whole is not None:
-                return whole
-        residual = x
-        if self.normalize_before:
-            x = self.final_layer_norm(x)
-        done: Optional[Tensor] = None
-        if not torch.jit.is_scripting():
-            done = self._both_maps(x)
-        if done is None:
-            x = self._expand(x)
-            if self.ffn_layernorm is not None:
-                x = self.ffn_layernorm(x)
-            x = self.fc2(x)
-        else:
-            x = done
-        if self.w_resid is not None:
-            residual = self.w_resid * residual
-        if torch.jit.is_scripting():
-            x = self._drop_and_connect(x, residual)
-            if not self.normalize_before:
-                x = self.final_layer_norm(x)
-        else:
-            x = self._connect_and_norm(x, residual, "fc2", "final_layer_norm")
-        return x
 
     def _self_attn_state(self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]]) -> List[Tensor]:
         saved = self.self_attn._get_input_buffer(incremental_state)
@@ -468,6 +421,11 @@ class TransformerDecoderLayerBase(ResidualBlocks):
         """Old checkpoints number the norms: ``layer_norms.0`` to ``layer_norms.2``."""
         names = ("self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm")
         _rename_norms(state_dict, name, {str(i): new for i, new in enumerate(names)})
+
+
+# The fused twins ask whether a subclass overrides a method of these.
+TransformerEncoderLayerBase.written_as = TransformerEncoderLayerBase  # type: ignore[attr-defined]
+TransformerDecoderLayerBase.written_as = TransformerDecoderLayerBase  # type: ignore[attr-defined]
 
 
 class TransformerDecoderLayer(TransformerDecoderLayerBase):

@@ -20,10 +20,11 @@ from fairseq.models.transformer._parts import (
     wrap_layer,
 )
 from fairseq.models.transformer.transformer_config import TransformerConfig, int_list
+from fairseq.modules import fused
 from fairseq.modules.adaptive_softmax import AdaptiveSoftmax
 from fairseq.modules.attention_masks import future_mask
-from fairseq.modules.batch_first import is_batch_first, turn
 from fairseq.modules.fairseq_dropout import FairseqDropout
+from fairseq.modules.fused.layout import is_batch_first, swap_batch_time
 from fairseq.modules.layer_drop import LayerDropModuleList
 from fairseq.modules.layer_norm import LayerNorm
 from fairseq.modules.positional_embedding import PositionalEmbedding
@@ -199,6 +200,9 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
         padding_mask = _first(encoder_out, "encoder_padding_mask")
 
         x = x.transpose(0, 1)
+        if not torch.jit.is_scripting():  # noqa: SIM102  what follows must stay hidden from the script compiler
+            if not fused.take_batch_first(self.layers):
+                x = x.contiguous()
         # Batches of sentence pairs nearly always have padding, so only the others are looked at.
         look = enc is None or incremental_state is not None
         self_attn_padding_mask: Optional[Tensor] = None
@@ -227,7 +231,7 @@ class TransformerDecoderBase(FairseqIncrementalDecoder):
                 attn = heads.float().mean(dim=0).to(x)
         if self.layer_norm is not None:
             turned = is_batch_first(x)
-            x = turn(self.layer_norm(turn(x, turned)), turned)
+            x = swap_batch_time(self.layer_norm(swap_batch_time(x, turned)), turned)
         x = x.transpose(0, 1)
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)

@@ -12,8 +12,9 @@ from fairseq import utils
 from fairseq.models.fairseq_encoder import FairseqEncoder
 from fairseq.models.transformer._parts import embedding_scale, has_padding, padding_mask_of, plain_name, wrap_layer
 from fairseq.models.transformer.transformer_config import TransformerConfig
-from fairseq.modules.batch_first import is_batch_first, turn
+from fairseq.modules import fused
 from fairseq.modules.fairseq_dropout import FairseqDropout
+from fairseq.modules.fused.layout import is_batch_first, swap_batch_time
 from fairseq.modules.layer_drop import LayerDropModuleList
 from fairseq.modules.layer_norm import LayerNorm
 from fairseq.modules.positional_embedding import PositionalEmbedding
@@ -128,6 +129,9 @@ class TransformerEncoderBase(FairseqEncoder):
         if padded:
             x = x * (1 - encoder_padding_mask.unsqueeze(-1).type_as(x))
         x = x.transpose(0, 1)
+        if not torch.jit.is_scripting():  # noqa: SIM102  what follows must stay hidden from the script compiler
+            if not fused.take_batch_first(self.layers):
+                x = x.contiguous()
 
         encoder_states: List[Tensor] = []
         fc_results: List[Optional[Tensor]] = []
@@ -145,7 +149,7 @@ class TransformerEncoderBase(FairseqEncoder):
                 fc_results.append(fc_result)
         if self.layer_norm is not None:
             turned = is_batch_first(x)
-            x = turn(self.layer_norm(turn(x, turned)), turned)
+            x = swap_batch_time(self.layer_norm(swap_batch_time(x, turned)), turned)
 
         lengths = src_tokens.ne(self.padding_idx).sum(dim=1, dtype=torch.int32).reshape(-1, 1).contiguous()
         output = {

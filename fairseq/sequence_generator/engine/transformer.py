@@ -22,7 +22,7 @@ from fairseq.models.feature_forward import has_plain_softmax
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from fairseq.modules.fairseq_dropout import FairseqDropout
-from fairseq.modules.lean_layer_norm import LeanLayerNorm
+from fairseq.modules.fused.layer_norm import OutputSavingLayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_linear, linear_map
@@ -105,7 +105,7 @@ def _is_known_attention(attention: Any) -> bool:
 
 
 def _is_norm(module: Any) -> bool:
-    return type(module) in (nn.LayerNorm, LeanLayerNorm) and is_unhooked(module)
+    return type(module) in (nn.LayerNorm, OutputSavingLayerNorm) and is_unhooked(module)
 
 
 @dataclass

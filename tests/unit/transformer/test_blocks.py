@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from fairseq import modules
-from fairseq.modules import dropout_add as dropping
-from fairseq.modules import residual_blocks
 from fairseq.modules.base_layer import BaseLayer, _balanced_order
 from fairseq.modules.checkpoint_activations import (
     CheckpointFunction,
@@ -22,8 +20,10 @@ from fairseq.modules.checkpoint_activations import (
     unpack_non_tensors,
     unwrap_checkpoint,
 )
-from fairseq.modules.dropout_add import dropout, dropout_add
-from fairseq.modules.lean_layer_norm import LeanLayerNorm
+from fairseq.modules.fused import dropout_add as dropping
+from fairseq.modules.fused import layers
+from fairseq.modules.fused.dropout_add import dropout, dropout_add
+from fairseq.modules.fused.layer_norm import OutputSavingLayerNorm
 from fairseq.modules.transformer_sentence_encoder import TransformerSentenceEncoder, init_bert_params
 
 
@@ -52,7 +52,7 @@ def test_joining_dropout_sum_and_norm_changes_no_number(build: Any, monkeypatch:
             joined.append(dropping.dropout_add_norm_(*args) if together else None)
             return joined[-1]
 
-        monkeypatch.setattr(residual_blocks, "dropout_add_norm_", count)
+        monkeypatch.setattr(layers, "dropout_add_norm_", count)
         torch.manual_seed(1)
         model.zero_grad()
         out, _ = model(tokens, None, tokens)
@@ -88,9 +88,9 @@ def test_dropout_is_repeated_by_the_same_seed_and_has_its_limits() -> None:
     assert torch.equal(dropout_add(x, x, 1.0), x)
 
 
-def test_the_lean_norm_has_the_numbers_of_torch_s() -> None:
+def test_the_output_saving_norm_has_the_numbers_of_torch_s() -> None:
     torch.manual_seed(0)
-    lean, plain = LeanLayerNorm(32), nn.LayerNorm(32)
+    lean, plain = OutputSavingLayerNorm(32), nn.LayerNorm(32)
     lean.weight.data.uniform_(0.5, 2)
     lean.bias.data.normal_()
     plain.load_state_dict(lean.state_dict())
@@ -106,8 +106,8 @@ def test_the_lean_norm_has_the_numbers_of_torch_s() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_the_lean_norm_takes_the_ordinary_way_where_weights_are_small() -> None:
-    norm = LeanLayerNorm(4)
+def test_the_output_saving_norm_takes_the_ordinary_way_where_weights_are_small() -> None:
+    norm = OutputSavingLayerNorm(4)
     x = torch.randn(2, 4, requires_grad=True)
     assert "NormFromOutput" in type(norm(x).grad_fn).__name__
     norm.weight.data[0] = 0

@@ -20,7 +20,7 @@ from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.data.dictionary import Dictionary
 from fairseq.models.transformer import TransformerModel, base_architecture
-from fairseq.modules import lean_attention, lean_feed_forward, residual_blocks
+from fairseq.modules.fused import attention, feed_forward, layers
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.sequence_generator.engine.ensemble import EngineSteps
 from fairseq.utils import overrides
@@ -38,8 +38,8 @@ SAMPLE = {
 
 @pytest.fixture(autouse=True)
 def small_tensors_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lean_attention, "SMALLEST", 1)
-    monkeypatch.setattr(lean_feed_forward, "SMALLEST", 1)
+    monkeypatch.setattr(attention, "SMALLEST", 1)
+    monkeypatch.setattr(feed_forward, "SMALLEST", 1)
     monkeypatch.setattr(projected_loss, "SMALLEST_VOCABULARY", 1)
     monkeypatch.setattr("fairseq.criterions.fused_loss.SMALL", 0)
 
@@ -205,8 +205,8 @@ def test_without_overrides_every_fast_path_runs(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(owner, name, call)
 
     paths = [
-        (residual_blocks, "attend_add_norm"),
-        (residual_blocks, "feed_forward_add_norm"),
+        (layers, "attend_add_norm"),
+        (layers, "feed_forward_add_norm"),
         (label_smoothed_cross_entropy, "loss_without_logits"),
         (EngineSteps, "make"),
     ]

@@ -12,30 +12,30 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from fairseq.modules.dropout_add import drop_add_norm_rows_, drop_again, norm_can_follow, scratch
-from fairseq.modules.lean_feed_forward import SMALLEST, is_plain
-from fairseq.modules.lean_layer_norm import norm_backward
+from fairseq.modules.fused.dropout_add import drop_add_norm_rows_, drop_again, norm_can_follow, scratch
+from fairseq.modules.fused.feed_forward import SMALLEST, is_plain
+from fairseq.modules.fused.layer_norm import norm_backward
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.utils.overrides import uses_default_methods
 
-__all__ = ["attend_add_norm", "attention_in_steps"]
+__all__ = ["attend_add_norm", "without_fused_attention"]
 
 
-class _Wishes(threading.local):
-    in_steps = False
+class _Local(threading.local):
+    fused_disabled = False
 
 
-_WISHES = _Wishes()
+_LOCAL = _Local()
 
 
 @contextlib.contextmanager
-def attention_in_steps() -> Iterator[None]:
+def without_fused_attention() -> Iterator[None]:
     """Inside, blocks are computed in single steps: for recomputation, which wants to drop what is kept in between."""
-    before, _WISHES.in_steps = _WISHES.in_steps, True
+    before, _LOCAL.fused_disabled = _LOCAL.fused_disabled, True
     try:
         yield
     finally:
-        _WISHES.in_steps = before
+        _LOCAL.fused_disabled = before
 
 
 def _into_heads(rows: Tensor, shape: torch.Size, num_heads: int, time_first: bool) -> Tensor:
@@ -150,7 +150,7 @@ def attend_add_norm(
         ``(B, T, C)``; ``None``, and nothing done, where this way is not open: it is for training on the CPU in float32
         with plain parts.
     """
-    if _WISHES.in_steps or not uses_default_methods(module, MultiheadAttention):
+    if _LOCAL.fused_disabled or not uses_default_methods(module, MultiheadAttention):
         return None
     projections = (module.q_proj, module.k_proj, module.v_proj, module.out_proj)
     if (

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fairseq.utils.overrides import fast_paths_enabled
 
-__all__ = ["LeanLayerNorm", "norm_backward"]
+__all__ = ["OutputSavingLayerNorm", "norm_backward"]
 
 # Undoing weight and bias multiplies rounding errors by up to this much.
 _WORST_RATIO = 16.0
@@ -57,7 +57,7 @@ class _NormFromOutput(torch.autograd.Function):
         return (*norm_backward(grad, *ctx.saved_tensors), None)
 
 
-class LeanLayerNorm(nn.LayerNorm):
+class OutputSavingLayerNorm(nn.LayerNorm):
     """``nn.LayerNorm`` with the same parameters, numbers and names, and less memory in training on the CPU."""
 
     def forward(self, input: Tensor) -> Tensor:

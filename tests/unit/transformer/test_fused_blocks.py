@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from fairseq.modules import MultiheadAttention, lean_attention, lean_feed_forward, residual_blocks
+from fairseq.modules import MultiheadAttention
+from fairseq.modules.fused import attention, feed_forward, layers
 
 TOKENS = torch.tensor([[4, 5, 6, 7, 8], [9, 10, 2, 1, 1], [11, 12, 13, 2, 1]])
 ROUNDING = {"rtol": 1e-4, "atol": 1e-7}
@@ -16,12 +17,12 @@ ROUNDING = {"rtol": 1e-4, "atol": 1e-7}
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Let small tensors take the way of large ones; counts the whole blocks."""
-    monkeypatch.setattr(lean_attention, "SMALLEST", 1)
-    monkeypatch.setattr(lean_feed_forward, "SMALLEST", 1)
+    monkeypatch.setattr(attention, "SMALLEST", 1)
+    monkeypatch.setattr(feed_forward, "SMALLEST", 1)
     done: dict[str, int] = {}
 
     def counted(name: str) -> Any:
-        real = getattr(residual_blocks, name)
+        real = getattr(layers, name)
 
         def call(*args: Any) -> Any:
             result = real(*args)
@@ -31,7 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return call
 
     for name in ("attend_add_norm", "feed_forward", "feed_forward_add_norm"):
-        monkeypatch.setattr(residual_blocks, name, counted(name))
+        monkeypatch.setattr(layers, name, counted(name))
     return done
 
 
@@ -48,7 +49,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 def plain(model: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
     with monkeypatch.context() as patch:
         for name in ("attend_add_norm", "feed_forward", "feed_forward_add_norm"):
-            patch.setattr(residual_blocks, name, lambda *args: None)
+            patch.setattr(layers, name, lambda *args: None)
         return gradients(model)
 
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq.modules.batch_first import is_batch_first
-from fairseq.modules.lean_layer_norm import LeanLayerNorm, norm_backward
+from fairseq.modules.fused.layer_norm import OutputSavingLayerNorm, norm_backward
+from fairseq.modules.fused.layout import is_batch_first
 from fairseq.utils.overrides import fast_paths_enabled, is_unhooked
 
 __all__ = [
@@ -204,7 +204,7 @@ def dropout_add(x: Tensor, residual: Tensor, p: float) -> Tensor:
 def norm_can_follow(norm: Any, x: Tensor, residual: Tensor, p: float) -> bool:
     """Whether dropout, sum and norm of tensors like these can be one operation, and shall be."""
     return (
-        type(norm) is LeanLayerNorm
+        type(norm) is OutputSavingLayerNorm
         and is_unhooked(norm)
         and norm.training
         and torch.is_grad_enabled()

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fairseq.modules.dropout_add import drop_add_norm_rows_, drop_again, norm_can_follow, scratch
-from fairseq.modules.lean_layer_norm import norm_backward
+from fairseq.modules.fused.dropout_add import drop_add_norm_rows_, drop_again, norm_can_follow, scratch
+from fairseq.modules.fused.layer_norm import norm_backward
 from fairseq.utils.overrides import fast_paths_enabled, is_unhooked
 
 __all__ = ["SMALLEST", "feed_forward", "feed_forward_add_norm", "is_plain"]
