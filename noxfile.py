@@ -47,7 +47,8 @@ def minor(version: str) -> int:
 def tests(session: nox.Session) -> None:
     """Run the test suite on the Python that nox runs on. Arguments go to pytest."""
     session.install("-e", ".", *group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    # In several processes; the tests share no file and no port.
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto", "--maxprocesses", "8"]))
 
 
 @nox.session
@@ -121,10 +122,11 @@ def trees(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and layout."""
+    """Check style, layout, and the subjects of new commits."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "scripts/check_subjects.py", *session.posargs)
 
 
 @nox.session

@@ -66,3 +66,21 @@ def test_the_api_reference_reads_sources_and_imports_nothing() -> None:
     assert "class SacrebleuScorer" in page
     assert "## fairseq.scoring.wer" in page
     assert {name for name in set(sys.modules) - before if name.startswith("fairseq.scoring")} == set()
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_wrong"),
+    [
+        ("generator: read GPU results one step later", False),
+        ("eval-lm, generate: make no figure from nothing", False),
+        ("Merge branch 'x'", False),
+        ("What the host has sent is not asked of the GPU again", True),
+        ("generator: Read GPU results", True),
+        ("generator: reading GPU results", True),
+        ("generator: fixed the order", True),
+        ("data: embed words", False),
+        ("x: " + "y" * 80, True),
+    ],
+)
+def test_subjects_of_commits_are_checked(subject: str, is_wrong: bool) -> None:
+    assert bool(load("scripts/check_subjects.py").wrong(subject)) is is_wrong
