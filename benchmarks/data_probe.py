@@ -20,7 +20,7 @@ def peak_megabytes():
 
 
 class Lengths(torch.utils.data.Dataset):
-    """Sentences nobody reads."""
+    """Random sentences."""
 
     def __init__(self, number):
         self.number = number

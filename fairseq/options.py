@@ -128,7 +128,7 @@ def get_parser(desc: str, default_task: str | None = "translation") -> argparse.
 
 
 def _registry_names(name: str) -> tuple[Iterable[str], str | None]:
-    # A built-in registry that nobody has imported yet is answered from the index alone.
+    # A built-in registry that is not imported yet is answered from the index alone.
     if dict.__contains__(REGISTRIES, name):
         return REGISTRIES[name]["registry"].keys(), REGISTRIES[name]["default"]
     return _index.ENTRIES.get(name, {}).keys(), _index.REGISTRIES[name]["default"]

@@ -23,7 +23,7 @@ def run_command(command: Callable[[], Any]) -> None:
     An error is one line on standard error, ``ClassName: message``. ``FAIRSEQ_TRACEBACK=1`` shows where it came from,
     as do errors that must be the program's own fault.
     """
-    # A closed stream is None; what a tool says is then said to nobody.
+    # A stream that the caller closed is None; the output is dropped then.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:

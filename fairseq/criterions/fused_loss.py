@@ -17,8 +17,8 @@ from fairseq.models.feature_forward import is_plain_softmax
 
 __all__ = ["is_small", "plain_logits", "smoothed_cross_entropy", "smoothing_weights"]
 
-# Up to so many logits (1 MB) there is nothing to save, and the losses go step by step in the order in which everybody
-# else computes them: gradients that are zero but for rounding (those of the keys' biases) then come out the same, which
+# Up to so many logits (1 MB) there is nothing to save, and the losses go step by step in the order in which upstream
+# computes them: gradients that are zero but for rounding (those of the keys' biases) then come out the same, which
 # optimizers that only see their sign make visible.
 SMALL = 1 << 18
 

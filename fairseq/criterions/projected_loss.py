@@ -96,7 +96,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         grads, ctx.grads = ctx.grads, None
         if grads is None:
-            # Somebody has retained the graph and takes the gradient a second time.
+            # With retain_graph=True the gradient is taken a second time.
             features, weight, bias, target = ctx.saved_tensors
             grads = _Gradients(features, weight, bias)
             epsilon, padding_idx = ctx.settings

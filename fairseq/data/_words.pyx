@@ -20,7 +20,7 @@ cdef struct Word:
     int64_t start
     int64_t length
 
-# Chosen anew in every process: nobody can write a text whose words all fall into one slot.
+# Chosen anew in every process, so that no prepared text can put all its words into one slot.
 cdef uint64_t SEED = int.from_bytes(os.urandom(8), "little")
 
 

@@ -1,7 +1,7 @@
 """Batches of sample indices, held as two arrays instead of a list of lists.
 
 A hundred million sentences make millions of batches; as Python objects they would take gigabytes and be copied at each
-shuffle. ``Batches`` behaves as a list of index arrays, and turns itself into a real list when somebody changes it.
+shuffle. ``Batches`` behaves as a list of index arrays, and turns itself into a real list when it is changed.
 """
 
 from collections.abc import Iterable, Iterator, MutableSequence
@@ -39,7 +39,7 @@ class Batches(MutableSequence[Any]):
 
     @property
     def is_plain(self) -> bool:
-        """Whether somebody changed the batches, so that they are a list of objects now."""
+        """Whether the batches were changed, so that they are a list of objects now."""
         return self._list is not None
 
     def _batch(self, position: int) -> Any:

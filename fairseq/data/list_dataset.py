@@ -9,7 +9,7 @@ __all__ = ["ListDataset"]
 
 
 class ListDataset(BaseWrapperDataset):
-    """``dataset`` is any sequence; ``sizes`` are the lengths of its items, where somebody asks for them."""
+    """``dataset`` is any sequence; ``sizes`` are the lengths of its items, for batching by size."""
 
     def __init__(self, dataset: Sequence[Any], sizes: Optional[Any] = None) -> None:
         super().__init__(dataset)

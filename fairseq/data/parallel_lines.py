@@ -183,7 +183,7 @@ def _work(function: Callable[..., Any], part: tuple[Any, ...], done: Any, number
 
     def report(num_lines: int, num_bytes: int) -> None:
         if os.getppid() != parent:
-            os._exit(1)  # the parent was killed: nobody waits for the answer
+            os._exit(1)  # the parent was killed: no process waits for the answer
         done[2 * number] += num_lines
         done[2 * number + 1] += num_bytes
 

@@ -17,7 +17,7 @@ __all__ = ["ArrayFolder"]
 
 
 class ArrayFolder:
-    """Arrays by name. Whoever asks for one gets a map of the same file, so that it is in memory once.
+    """Arrays by name. Every process maps the same file, so that an array is in memory once.
 
     Args:
         path: the folder; it is made, for this user alone, when the first array is stored.

@@ -65,7 +65,7 @@ def _log_settings() -> tuple[int, list[tuple[str, str | None]]]:
 
 
 class _WorkerLog(_StreamHandler):
-    """Writes lines as long as somebody takes them; training goes on without (``| head``, a full disk)."""
+    """Writes lines until the reader goes away or the disk is full (``| head``); training goes on without."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if isinstance(sys.exc_info()[1], OSError):

@@ -91,7 +91,7 @@ def feature_forward(model: Any) -> tuple[Callable[..., tuple[Tensor, Any]], nn.L
     # A language model hands its arguments to the decoder, and some are of that decoder's forward only.
     hands_on = not hasattr(model, "encoder") and _mark_of(decoder, "forward") == "features_only"
     if how == "features_only" or hands_on:
-        # The attention that comes with the features is looked at by nobody.
+        # The attention that comes with the features is not used.
         silent: dict[str, Any] = getattr(model, "arguments_without_attention", dict)()
         return lambda **inputs: model(**{**silent, **inputs}, features_only=True), projection  # type: ignore[return-value]
     if getattr(model, "_compiled_call_impl", None) is not None:

@@ -117,7 +117,7 @@ class BaseLayer(nn.Module):
 
 
 def _balanced_order(scores: Tensor) -> Tensor:
-    """Balanced assignment by auction (Bertsekas 1992): experts raise their prices until everybody has equally many.
+    """Balanced assignment by auction (Bertsekas 1992): experts raise their prices until each has equally many tokens.
 
     Args:
         scores: ``(N, E)``, float32, finite. The first ``N - N % E`` tokens are dealt evenly; what is left over goes to

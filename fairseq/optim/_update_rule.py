@@ -27,7 +27,7 @@ class Float32StateOptimizer(torch.optim.Optimizer):
 
     # Subclasses that keep moments in half precision on purpose say so.
     keeps_half_state = False
-    # What ``load_state_dict`` was given is not kept: whoever calls it need not make a copy.
+    # What ``load_state_dict`` was given is not kept: the caller need not make a copy.
     copies_loaded_state = True
 
     @property

@@ -77,7 +77,7 @@ class BeamState:
         tokens: int64 ``(N, max_len + 2)``; column 0 is the first symbol, the rest words, then padding.
         scores: float ``(N, max_len + 1)``, cumulative.
         ignore: bool ``(n, B)``: beams that repeat a used-up candidate and may not finish again.
-        all_live: whether ``ignore`` is known to be all false, so that nobody has to look.
+        all_live: whether ``ignore`` is known to be all false, so that it need not be read.
         sentences: NumPy ``(n,)``, positions in the original batch.
         batch_ids: int64 ``(n,)``, the caller's ids of the sentences.
         reorder: rows of the last step that the next one continues, ``None`` when nothing moved.

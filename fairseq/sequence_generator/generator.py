@@ -202,7 +202,7 @@ class SequenceGenerator(nn.Module):
             device=source.device,
         )
         run = _Run(self, state, encoder_outs, engine, src_lengths, prefix_tokens, max_len)
-        # Other generators may use the same models: whoever comes next finds decoders that expect one row per source.
+        # Other generators may use the same models and expect decoders with one row per source.
         self.model.set_decoder_beam_size(self.beam_size)
         try:
             return run.all_steps()

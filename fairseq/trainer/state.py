@@ -191,7 +191,7 @@ def _restore_extra(trainer: Any, extra_state: dict[str, Any], reset_meters: bool
     at_boundary = position.get("version", 1) >= 2 and position.get("iterations_in_epoch") == 0
     if "metrics" in extra_state and not reset_meters and not at_boundary:
         metrics.load_state_dict(extra_state["metrics"])
-        # The time between the two runs is nobody's speed.
+        # Exclude the gap between the two runs from words per second.
         for meter in (metrics.get_meters("default") or {}).values():
             if isinstance(meter, meters.TimeMeter):
                 meter.reset()

@@ -1,6 +1,6 @@
 """Logging outputs of the criterion -> metrics, over all workers.
 
-Values stay tensors on the device until somebody reads them: with ``--log-interval 100`` the device is asked once in a
+Values stay tensors on the device until a log line needs them: with ``--log-interval 100`` the device is asked once in a
 hundred updates.
 """
 

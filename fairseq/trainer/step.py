@@ -191,7 +191,7 @@ class TrainingStep:
         self._readback.ask(torch.stack(numbers), functools.partial(self._agree, trainer.stop_signal))
         if trainer._cumulative_training_time is None:
             self._readback.settle()  # the first time, which all workers must have alike
-        # One worker that has to leave takes all with it, after the same update: nobody leaves before all know.
+        # If one worker must stop, all stop after the same update: each learns it before any leaves.
         trainer.stop_signal = self._agreed_signal
 
     def _agree(self, own_signal: int, numbers: torch.Tensor) -> None:

@@ -2,7 +2,7 @@
 
     python plugins/classifying_names/make_names.py
 
-Made up by combination, so some of them nobody bears. Deterministic; the splits are disjoint.
+Made up by combination, so some of them do not exist. Deterministic; the splits are disjoint.
 """
 
 from __future__ import annotations

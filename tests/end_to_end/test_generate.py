@@ -240,7 +240,7 @@ def test_a_long_session_keeps_nothing(run: Callable[..., list[str]], monkeypatch
 
     monkeypatch.setattr(io, "StringIO", Lines)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        # What is printed is held by whoever reads it.
+        # The reader holds what is printed.
         monkeypatch.setattr(sys, "stdout", nowhere)
         run("interactive", "--buffer-size", "20", "--batch-size", "20")
     (before, few), (after, many) = held

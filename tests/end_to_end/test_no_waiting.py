@@ -1,6 +1,6 @@
 """An update asks the device nothing, so that a GPU never has to wait for the host; what is checked late does no harm.
 
-Tensors on the device ``meta`` have no values: whoever asks for one meets an error. A step that works on them cannot
+Tensors on the device ``meta`` have no values: reading one is an error. A step that works on them cannot
 wait for a GPU either.
 """
 

@@ -214,7 +214,7 @@ def _fill_group(config: TransformerConfig, group: str, given: Dict[str, Any]) ->
     for name in known:
         if name != "_name" and f"{group}_{name}" in given:
             values[name] = given.pop(f"{group}_{name}")
-    # Groups win: whoever writes them in YAML has flat names too, filled in by the architecture.
+    # Groups win: a YAML file that has them gets flat names too, filled in by the architecture.
     if nested is not None:
         values.update((name, value) for name, value in _as_dict(nested).items() if name in known)
     setattr(config, group, kind(**values))

@@ -99,7 +99,7 @@ class _AttendAddNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tuple[Any, ...]:
         x, memory, attended_rows, bits, output, rstd, *parameters = ctx.saved_tensors
         weights, biases = parameters[:5], parameters[5:]
-        # Somebody who retains the graph takes the gradient a second time.
+        # With retain_graph=True the gradient may be taken a second time.
         module, masks = ctx.again
         attended, heads = ctx.inside or _attention(module, masks, x, memory, weights, biases)
         ctx.inside = None

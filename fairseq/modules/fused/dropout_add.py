@@ -51,7 +51,7 @@ class _Buffers(threading.local):
         return room[:count]
 
     def keep(self, bits: Any) -> Tensor:
-        """A copy of an array that nobody overwrites, in one piece of memory with those before and after it."""
+        """A copy of an array that is not overwritten later, in one piece of memory with those before and after it."""
         count = bits.size
         if self._slab.numel() < count:
             self._slab = _lasting(max(count, _SLAB), torch.uint8)
@@ -218,7 +218,7 @@ def norm_can_follow(norm: Any, x: Tensor, residual: Tensor, p: float) -> bool:
 
 
 def dropout_add_norm_(x: Tensor, residual: Tensor, p: float, norm: Any) -> Optional[Tensor]:
-    """``norm(residual + dropout(x, p))`` in the memory of ``x``, which must be of no more use to anybody.
+    """``norm(residual + dropout(x, p))`` in the memory of ``x``, which the caller gives up.
 
     The large tensors of a forward pass then follow each other without gaps: one that is freed in between leaves a gap
     that the C library cannot fill with one of the same size.

@@ -38,7 +38,7 @@ def _inner_gradients(
 
 
 class _FeedForward(torch.autograd.Function):
-    """``(x (N, C), weight (F, C), bias, weight (C, F), bias) -> (N, C)`` with a rectifier between the two maps."""
+    """``(x (N, C), weight (F, C), bias, weight (C, F), bias) -> (N, C)`` with ReLU between the two maps."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -92,7 +92,7 @@ class _FeedForwardAddNorm(torch.autograd.Function):
 
 
 def is_plain(linear: Any) -> bool:
-    """Whether a module is a linear map on the CPU that nobody looks into."""
+    """Whether a module is a float32 linear map on the CPU without hooks."""
     return (
         type(linear) is nn.Linear
         and linear.bias is not None

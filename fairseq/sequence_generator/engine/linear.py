@@ -19,7 +19,7 @@ LinearMap = Callable[[Tensor], Tensor]
 
 
 def is_linear(*modules: Any) -> bool:
-    """Whether modules are plain linear maps that nobody looks into."""
+    """Whether modules are plain linear maps without hooks."""
     return all(type(module) in (nn.Linear, Int8Linear) for module in modules) and is_unhooked(*modules)
 
 

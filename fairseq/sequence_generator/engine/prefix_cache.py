@@ -22,7 +22,7 @@ from fairseq.sequence_generator.engine.seats import Moves
 
 __all__ = ["PrefixCache"]
 
-# Steps to make room for at once, and between two looks for slots that nobody needs.
+# Steps to make room for at once, and between two searches for unused slots.
 _ROOM = 16
 _LOOK = 4
 

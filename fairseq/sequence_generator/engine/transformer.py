@@ -334,7 +334,7 @@ def through_layers(
 
 
 def _repeat_first(rows: Tensor, count: int) -> Tensor:
-    """More rows, equal to the first: they change neither the range of the numbers nor anybody's result."""
+    """More rows, equal to the first: they change neither the range of the numbers nor any result."""
     missing = count - rows.size(0)
     return torch.cat([rows, rows[:1].expand(missing, -1)]) if missing > 0 and rows.size(0) > 0 else rows
 

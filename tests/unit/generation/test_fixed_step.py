@@ -174,7 +174,7 @@ def test_a_hypothesis_that_overflows_does_not_reach_its_siblings(replayed: Any) 
     model = transformer()
     kwargs = {"beam_size": 4, "max_len_b": 8}
     said = [h["tokens"].tolist() for h in generate(model, **kwargs)[0]]
-    # Whoever says this word overflows; the best hypothesis does not.
+    # A hypothesis with this token overflows; the best one does not have it.
     word = next(w for other in said[1:] for w in other if w not in said[0])
     with torch.no_grad():
         model.decoder.embed_tokens.weight[word] = float("nan")

@@ -140,7 +140,7 @@ def test_probabilities_may_be_normalised_otherwise(owner: str) -> None:
     found = generate([transformer(**{owner: own})])
     scores = [float(h["positional_scores"][0]) for hypotheses in found for h in hypotheses]
     assert calls and all(calls)
-    # Ten times flatter: nobody is sure of anything.
+    # Ten times flatter distributions.
     assert max(scores) < max(float(h["positional_scores"][0]) for found in generate() for h in found)
 
 

@@ -1,4 +1,4 @@
-"""The loss taken from features equals the loss taken from logits, and is only taken where nobody minds."""
+"""The loss taken from features equals the loss taken from logits, and is only taken where the model allows it."""
 
 from __future__ import annotations
 
