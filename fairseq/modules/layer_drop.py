@@ -13,7 +13,8 @@ __all__ = ["LayerDropModuleList"]
 class LayerDropModuleList(nn.ModuleList):
     """A ``ModuleList`` that skips each module with probability ``p`` when it is iterated over in training.
 
-    Every iteration draws anew. In evaluation, and by index, all modules are there.
+    Every iteration draws ``len(self)`` uniform numbers from torch's CPU generator, in evaluation too and with ``p`` 0:
+    what is drawn afterwards does not depend on the mode. In evaluation, and by index, all modules are there.
 
     Args:
         p: probability of leaving a layer out.
@@ -27,10 +28,7 @@ class LayerDropModuleList(nn.ModuleList):
         self.p = p
 
     def __iter__(self) -> Iterator[nn.Module]:
-        if not self.training or self.p <= 0:
-            yield from super().__iter__()
-            return
         draws = torch.empty(len(self)).uniform_().tolist()
         for draw, module in zip(draws, super().__iter__()):
-            if draw > self.p:
+            if not self.training or draw > self.p:
                 yield module
