@@ -1,26 +1,44 @@
-"""Reading audio and features from files, archives and memory.
+"""Audio and features from files, archives and memory.
 
-Audio is read by soundfile (extra ``speech``); plain PCM ``.wav`` files also without it.
+``audio_files``   samples out of files
+``resampling``    other sample rates
+``filter_banks``  features of waveforms
 """
 
-import io
 import mmap
-import wave
+import os
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from fairseq.data.audio.audio_files import AudioSource, bytes_as_file, name_of, read_audio
+from fairseq.data.audio.filter_banks import (
+    TTSMelScale,
+    TTSSpectrogram,
+    get_fourier_basis,
+    get_mel_filters,
+    get_window,
+    kaldi_fbank,
+)
+from fairseq.data.audio.resampling import resample
 
 __all__ = [
     "FEATURE_OR_SF_AUDIO_FILE_EXTENSIONS",
     "SF_AUDIO_FILE_EXTENSIONS",
+    "TTSMelScale",
+    "TTSSpectrogram",
     "convert_waveform",
     "get_fbank",
     "get_features_from_npy_or_audio",
     "get_features_or_waveform",
     "get_features_or_waveform_from_stored_zip",
+    "get_fourier_basis",
+    "get_mel_filters",
     "get_waveform",
+    "get_window",
     "is_npy_data",
     "is_sf_audio_data",
     "mmap_read",
@@ -32,37 +50,7 @@ __all__ = [
 SF_AUDIO_FILE_EXTENSIONS = {".wav", ".flac", ".ogg"}
 FEATURE_OR_SF_AUDIO_FILE_EXTENSIONS = {".npy", ".wav", ".flac", ".ogg"}
 
-Source = Union[str, BinaryIO]
-PCM_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<i2"), 4: np.dtype("<i4")}
-
-
-def read_audio(path_or_fp: Source, start: int = 0, frames: int = -1) -> tuple[NDArray[np.float32], int]:
-    """Samples in ``[-1, 1]``, ``(frames, channels)``, and the sample rate.
-
-    Raises:
-        ImportError: the file is not plain PCM and soundfile is missing.
-    """
-    try:
-        import soundfile
-    except ImportError as error:
-        try:
-            return _read_pcm(path_or_fp, start, frames)
-        except (wave.Error, EOFError):
-            raise ImportError("Please install soundfile: pip install soundfile (or fairseq[speech])") from error
-    return soundfile.read(path_or_fp, dtype="float32", always_2d=True, frames=frames, start=start)
-
-
-def _read_pcm(path_or_fp: Source, start: int, frames: int) -> tuple[NDArray[np.float32], int]:
-    with wave.open(path_or_fp, "rb") as file:
-        width = file.getsampwidth()
-        if width not in PCM_TYPES:
-            raise wave.Error(f"samples of {width} bytes")
-        file.setpos(min(start, file.getnframes()))
-        body = file.readframes(file.getnframes() if frames < 0 else frames)
-        samples = np.frombuffer(body, dtype=PCM_TYPES[width]).astype(np.float32).reshape(-1, file.getnchannels())
-        if width == 1:
-            samples -= 128.0
-        return samples / float(2 ** (8 * width - 1)), file.getframerate()
+FilePath = Union[str, "os.PathLike[str]"]
 
 
 def convert_waveform(
@@ -81,25 +69,19 @@ def convert_waveform(
         to_mono: average the channels.
         to_sample_rate: resample.
     """
-    import torch
-
     audio = torch.from_numpy(np.ascontiguousarray(waveform)) if isinstance(waveform, np.ndarray) else waveform
     if normalize_volume:
         audio = audio / audio.abs().max().clamp_min(1e-8)
     if to_mono and audio.shape[0] > 1:
         audio = audio.mean(dim=0, keepdim=True)
     if to_sample_rate is not None and to_sample_rate != sample_rate:
-        try:
-            from torchaudio.functional import resample
-        except ImportError as error:
-            raise ImportError("Please install torchaudio to resample audio: pip install torchaudio") from error
-        audio = resample(audio, sample_rate, to_sample_rate)
+        audio = resample(audio if audio.is_floating_point() else audio.float(), sample_rate, to_sample_rate)
         sample_rate = to_sample_rate
     return (audio.numpy() if isinstance(waveform, np.ndarray) else audio), sample_rate
 
 
 def get_waveform(
-    path_or_fp: Source, normalization: bool = True, mono: bool = True, frames: int = -1, start: int = 0,
+    path_or_fp: AudioSource, normalization: bool = True, mono: bool = True, frames: int = -1, start: int = 0,
     always_2d: bool = True, output_sample_rate: Optional[int] = None, normalize_volume: bool = False,
     waveform_transforms: Any = None,
 ) -> tuple[NDArray[np.float32], int]:  # fmt: skip
@@ -116,10 +98,11 @@ def get_waveform(
         waveform_transforms: applied last.
 
     Raises:
-        ValueError: unknown kind of file.
+        FileNotFoundError, ValueError, ImportError: see :func:`fairseq.data.audio.audio_files.read_audio`.
+        ValueError: unknown kind of file, or several channels without ``mono`` and ``always_2d``.
     """
-    if isinstance(path_or_fp, str) and Path(path_or_fp).suffix.lower() not in SF_AUDIO_FILE_EXTENSIONS:
-        raise ValueError(f"Unsupported audio format: {Path(path_or_fp).suffix.lower()} ({path_or_fp})")
+    if isinstance(path_or_fp, (str, os.PathLike)) and Path(path_or_fp).suffix.lower() not in SF_AUDIO_FILE_EXTENSIONS:
+        raise ValueError(f"Unsupported audio format: {Path(path_or_fp).suffix.lower()} ({os.fspath(path_or_fp)})")
     samples, sample_rate = read_audio(path_or_fp, start, frames)
     waveform: Any = np.ascontiguousarray(samples.T)
     waveform, sample_rate = convert_waveform(waveform, sample_rate, normalize_volume, mono, output_sample_rate)
@@ -130,17 +113,31 @@ def get_waveform(
     return (waveform if always_2d else waveform.squeeze(axis=0)), sample_rate
 
 
-def get_fbank(path_or_fp: Source, n_bins: int = 80, waveform_transforms: Any = None) -> NDArray[np.float32]:
-    """Kaldi's log mel filter bank of an audio file, ``(frames, n_bins)``; needs torchaudio."""
-    import torch
+def _get_torchaudio_fbank(waveform: NDArray[Any], sample_rate: int, n_bins: int = 80) -> NDArray[np.float32]:
+    """Filter bank of the first channel of ``(channels, samples)`` audio in the range of 16-bit integers.
 
-    try:
-        import torchaudio.compliance.kaldi as kaldi
-    except ImportError as error:
-        raise ImportError("Please install torchaudio for filter banks: pip install torchaudio") from error
+    The values are those of torchaudio's ``compliance.kaldi.fbank``; the package is not needed.
+    """
+    samples = torch.from_numpy(np.ascontiguousarray(np.atleast_2d(waveform)[0]))
+    return kaldi_fbank(samples, sample_rate, n_bins).numpy()
+
+
+def _get_kaldi_fbank(waveform: NDArray[Any], sample_rate: int, n_bins: int = 80) -> NDArray[np.float32]:
+    """The same: preparation scripts of plug-ins ask for this one first, which used pyKaldi and its random dither."""
+    return _get_torchaudio_fbank(waveform, sample_rate, n_bins)
+
+
+def get_fbank(path_or_fp: AudioSource, n_bins: int = 80, waveform_transforms: Any = None) -> NDArray[np.float32]:
+    """Kaldi's log mel filter bank of an audio file, ``(frames, n_bins)``; see :func:`.filter_banks.kaldi_fbank`.
+
+    Raises:
+        AssertionError: the audio is shorter than 25 ms.
+    """
     waveform, sample_rate = get_waveform(path_or_fp, normalization=False, waveform_transforms=waveform_transforms)
-    features = kaldi.fbank(torch.from_numpy(waveform), num_mel_bins=n_bins, sample_frequency=sample_rate)
-    return features.numpy()
+    try:
+        return _get_torchaudio_fbank(waveform, sample_rate, n_bins)
+    except AssertionError as error:
+        raise AssertionError(f"{name_of(path_or_fp)}: {error}") from None
 
 
 def is_npy_data(data: bytes) -> bool:
@@ -153,44 +150,74 @@ def is_sf_audio_data(data: bytes) -> bool:
     return data[:3] in (b"RIF", b"fLa", b"Ogg")
 
 
-def mmap_read(path: str, offset: int, length: int) -> bytes:
-    """Part of a file."""
+def mmap_read(path: FilePath, offset: int, length: int) -> bytes:
+    """Part of a file.
+
+    Raises:
+        ValueError: the part does not lie within the file.
+    """
+    size = os.path.getsize(path)
+    if offset < 0 or length < 1 or offset + length > size:
+        raise ValueError(f"{os.fspath(path)} has {size} bytes; there are no {length} bytes from byte {offset}")
     with open(path, "rb") as file, mmap.mmap(file.fileno(), length=0, access=mmap.ACCESS_READ) as view:
         return view[offset : offset + length]
 
 
-def read_from_stored_zip(zip_path: str, offset: int, length: int) -> bytes:
+def read_from_stored_zip(zip_path: FilePath, offset: int, length: int) -> bytes:
     """An uncompressed member of a zip archive, by its place."""
     return mmap_read(zip_path, offset, length)
 
 
-def parse_path(path: str) -> tuple[str, list[int]]:
+def parse_path(path: FilePath) -> tuple[str, list[int]]:
     """``FILE`` or ``ARCHIVE:OFFSET:LENGTH`` -> path and ``[]`` or ``[offset, length]``.
 
+    A plain file of features or audio need not exist yet: it is looked for when it is read.
+
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such archive.
         AssertionError: one number only, or more than two.
+        ValueError: something else than numbers.
     """
-    name, numbers = path, []
-    if Path(path).suffix not in FEATURE_OR_SF_AUDIO_FILE_EXTENSIONS:
-        name, *numbers = path.split(":")
+    path = os.fspath(path)
+    if Path(path).suffix in FEATURE_OR_SF_AUDIO_FILE_EXTENSIONS:
+        return path, []
+    name, *numbers = path.split(":")
     if not Path(name).is_file():
         raise FileNotFoundError(f"File not found: {name}")
     if len(numbers) not in (0, 2):
         raise AssertionError(f"Invalid path: {path}")
-    return name, [int(number) for number in numbers]
+    try:
+        return name, [int(number) for number in numbers]
+    except ValueError:
+        raise ValueError(f"Invalid path: {path} (expected ARCHIVE:OFFSET:LENGTH)") from None
 
 
-def get_features_from_npy_or_audio(path: str, waveform_transforms: Any = None) -> Any:
+def _load_npy(path_or_fp: AudioSource) -> NDArray[Any]:
+    """Features of a ``.npy`` file; ``ValueError`` names a file that holds none, or values that are not numbers."""
+    name = name_of(path_or_fp)
+    try:
+        features = np.load(path_or_fp)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"File not found: {name}") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{name}: no readable features ({' '.join(str(error).split())})") from None
+    if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected an array of numbers")
+    if features.dtype.kind == "f" and np.isnan(features.sum()) and np.isnan(features).any():
+        raise ValueError(f"{name}: {np.count_nonzero(np.isnan(features))} features are not a number")
+    return features
+
+
+def get_features_from_npy_or_audio(path: FilePath, waveform_transforms: Any = None) -> Any:
     """Features ``(frames, channels)`` of a ``.npy`` file, or the filter bank of an audio file."""
     suffix = Path(path).suffix
     if suffix not in FEATURE_OR_SF_AUDIO_FILE_EXTENSIONS:
-        raise ValueError(f'Unsupported file format for "{path}"')
-    return np.load(path) if suffix == ".npy" else get_fbank(path, waveform_transforms=waveform_transforms)
+        raise ValueError(f'Unsupported file format for "{os.fspath(path)}"')
+    return _load_npy(path) if suffix == ".npy" else get_fbank(path, waveform_transforms=waveform_transforms)
 
 
 def get_features_or_waveform_from_stored_zip(
-    path: str,
+    path: FilePath,
     byte_offset: int,
     byte_size: int,
     need_waveform: bool = False,
@@ -199,16 +226,17 @@ def get_features_or_waveform_from_stored_zip(
 ) -> Any:
     """As :func:`get_features_or_waveform`, of a member of an uncompressed zip archive."""
     if Path(path).suffix != ".zip":
-        raise AssertionError(f"expected a .zip archive, got {path}")
+        raise AssertionError(f"expected a .zip archive, got {os.fspath(path)}")
     data = read_from_stored_zip(path, byte_offset, byte_size)
+    file = bytes_as_file(data, f"{os.fspath(path)}:{byte_offset}:{byte_size}")
     if is_npy_data(data):
-        return np.load(io.BytesIO(data))
+        return _load_npy(file)
     if not is_sf_audio_data(data):
-        raise ValueError(f'Unknown file format for "{path}" at {byte_offset}')
+        raise ValueError(f'Unknown file format for "{os.fspath(path)}" at {byte_offset}')
     if not need_waveform:
-        return get_fbank(io.BytesIO(data), waveform_transforms=waveform_transforms)
+        return get_fbank(file, waveform_transforms=waveform_transforms)
     return get_waveform(
-        io.BytesIO(data),
+        file,
         always_2d=False,
         output_sample_rate=use_sample_rate,
         waveform_transforms=waveform_transforms,
@@ -216,7 +244,7 @@ def get_features_or_waveform_from_stored_zip(
 
 
 def get_features_or_waveform(
-    path: str, need_waveform: bool = False, use_sample_rate: Optional[int] = None, waveform_transforms: Any = None
+    path: FilePath, need_waveform: bool = False, use_sample_rate: Optional[int] = None, waveform_transforms: Any = None
 ) -> Any:
     """Features ``(frames, channels)``, or with ``need_waveform`` samples ``(samples,)``.
 
@@ -227,15 +255,15 @@ def get_features_or_waveform(
         waveform_transforms: applied to samples.
     """
     name, place = parse_path(path)
-    if not place:
-        if need_waveform:
-            return get_waveform(
-                name,
-                always_2d=False,
-                output_sample_rate=use_sample_rate,
-                waveform_transforms=waveform_transforms,
-            )[0]
+    if place:
+        return get_features_or_waveform_from_stored_zip(
+            name, place[0], place[1], need_waveform, use_sample_rate, waveform_transforms
+        )
+    if not need_waveform:
         return get_features_from_npy_or_audio(name, waveform_transforms)
-    return get_features_or_waveform_from_stored_zip(
-        name, place[0], place[1], need_waveform, use_sample_rate, waveform_transforms
-    )
+    return get_waveform(
+        name,
+        always_2d=False,
+        output_sample_rate=use_sample_rate,
+        waveform_transforms=waveform_transforms,
+    )[0]

@@ -312,7 +312,7 @@ class SingleTaskConfig:
 
     @property
     def criterion_cfg(self) -> Any:
-        """Config of its loss: ``ctc``, or cross entropy with label smoothing (0.2 unless the section says otherwise)."""
+        """Config of its loss: ``ctc``, or cross entropy with label smoothing (0.2 if the section is silent)."""
         # Losses stand above data in the order of imports; they are loaded when a task asks for one.
         if self.decoder_type == "ctc":
             from fairseq.criterions.ctc import CtcCriterionConfig
@@ -335,7 +335,7 @@ class SingleTaskConfig:
     @property
     def loss_weight_schedule(self) -> str:
         """``decay`` if there are ``loss_weight_max`` and ``loss_weight_decay_steps``, otherwise ``fixed``."""
-        decays = "loss_weight_max" in self.config and "loss_weight_decay_steps" in self.config
+        decays = "loss_weight_max" in self.config and self.config.get("loss_weight_decay_steps", 0) > 0
         return "decay" if decays else "fixed"
 
     @property
