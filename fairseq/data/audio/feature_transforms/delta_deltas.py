@@ -1,5 +1,6 @@
 """First and second differences over time, as further channels."""
 
+import logging
 from typing import Any, Optional
 
 import numpy as np
@@ -9,25 +10,35 @@ from fairseq.data.audio.feature_transforms import AudioFeatureTransform, registe
 
 __all__ = ["DeltaDeltas"]
 
+logger = logging.getLogger(__name__)
+
+# Frames that a slope is taken from: those of a recorded model, whatever win_length says.
+SLOPE_FRAMES = 5
+
 
 @register_audio_feature_transform("delta_deltas")
 class DeltaDeltas(AudioFeatureTransform):
-    """``(frames, channels)`` -> ``(frames, 3 * channels)``: features, slopes of ``win_length`` frames, theirs."""
+    """``(frames, channels)`` -> ``(frames, 3 * channels)``: features, slopes over five frames, slopes of those.
+
+    ``win_length`` is kept and has no effect, as in every release: models are trained on slopes over five frames.
+    """
 
     @classmethod
     def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> "DeltaDeltas":
         return DeltaDeltas((config or {}).get("win_length", 5))
 
     def __init__(self, win_length: int = 5) -> None:
-        if win_length < 3:
-            raise ValueError(f"win_length should be at least 3, got {win_length}")
+        if win_length != SLOPE_FRAMES:
+            logger.warning(
+                "delta_deltas: win_length %s has no effect; slopes are over %s frames", win_length, SLOPE_FRAMES
+            )
         self.win_length = win_length
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(win_length={self.win_length})"
+        return type(self).__name__
 
     def _slope(self, x: NDArray[Any]) -> NDArray[Any]:
-        reach = (self.win_length - 1) // 2
+        reach = (SLOPE_FRAMES - 1) // 2
         padded = np.pad(x, ((reach, reach), (0, 0)), mode="edge")
         steps = range(1, reach + 1)
         weighted = sum(

@@ -50,6 +50,8 @@ class SpecAugmentTransform(AudioFeatureTransform):
         self, time_warp_w: int = 0, freq_mask_n: int = 0, freq_mask_f: int = 0, time_mask_n: int = 0,
         time_mask_t: int = 0, time_mask_p: float = 0.0, mask_value: Optional[float] = 0.0,
     ) -> None:  # fmt: skip
+        if mask_value is not None and not isinstance(mask_value, (int, float)):
+            raise AssertionError(f"mask_value should be a number or left out, got {mask_value!r}")
         if freq_mask_n > 0 and not freq_mask_f > 0:
             raise AssertionError(f"freq_mask_F should be above 0 when freq_mask_N is {freq_mask_n}")
         if time_mask_n > 0 and not time_mask_t > 0:
