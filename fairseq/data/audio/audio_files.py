@@ -7,12 +7,14 @@ which is imported when such a file is met.
 import io
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AudioSource", "bytes_as_file", "check_samples", "name_of", "read_audio"]
+__all__ = ["AudioSource", "bytes_as_file", "check_samples", "name_of", "naming_the_place", "read_audio"]
 
 AudioSource = Union[str, "os.PathLike[str]", BinaryIO]
 
@@ -49,6 +51,16 @@ def name_of(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return str(getattr(source, "name", "audio in memory"))
+
+
+@contextmanager
+def naming_the_place(place: str) -> Iterator[None]:
+    """Put the file and line that list a sample before what is wrong with the sample."""
+    try:
+        yield
+    except (FileNotFoundError, AssertionError, ValueError) as error:
+        kind = next(kind for kind in (FileNotFoundError, AssertionError, ValueError) if isinstance(error, kind))
+        raise kind(f"{place}: {error}") from None
 
 
 def read_audio(path_or_fp: AudioSource, start: int = 0, frames: int = -1) -> tuple[NDArray[np.float32], int]:

@@ -2,11 +2,12 @@
 
 import csv
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
@@ -14,9 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq.data import data_utils
+from fairseq.data.audio.audio_files import naming_the_place
 from fairseq.data.audio.audio_utils import get_features_or_waveform
 from fairseq.data.audio.data_cfg import S2TDataConfig
+from fairseq.data.audio.dataset_transforms import CompositeAudioDatasetTransform
+from fairseq.data.audio.dataset_transforms.concataugment import ConcatAugment
+from fairseq.data.audio.dataset_transforms.noisyoverlapaugment import NoisyOverlapAugment
 from fairseq.data.audio.feature_transforms import CompositeAudioFeatureTransform
+from fairseq.data.audio.multitask_targets import TextTargetMultitaskData
 from fairseq.data.audio.waveform_transforms import CompositeAudioWaveformTransform
 from fairseq.data.concat_dataset import ConcatDataset
 from fairseq.data.fairseq_dataset import FairseqDataset
@@ -27,6 +33,8 @@ __all__ = [
     "SpeechToTextDataset",
     "SpeechToTextDatasetCreator",
     "SpeechToTextDatasetItem",
+    "SpeechToTextMultitaskDataset",
+    "TextTargetMultitaskData",
 ]
 
 logger = logging.getLogger(__name__)
@@ -34,12 +42,7 @@ logger = logging.getLogger(__name__)
 
 def _collate_frames(frames: Sequence[Tensor], is_audio_input: bool = False) -> Tensor:
     """``(frames, channels)`` features, or ``(samples,)`` audio, padded with zeros and stacked."""
-    longest = max(len(item) for item in frames)
-    shape = (len(frames), longest) if is_audio_input else (len(frames), longest, frames[0].shape[1])
-    stacked = frames[0].new_zeros(shape)
-    for row, item in enumerate(frames):
-        stacked[row, : len(item)] = item
-    return stacked
+    return torch.nn.utils.rnn.pad_sequence(list(frames), batch_first=True)
 
 
 def _is_int_or_np_int(n: Any) -> bool:
@@ -75,6 +78,8 @@ class SpeechToTextDataset(FairseqDataset):
     """
 
     LANG_TAG_TEMPLATE = "<lang:{}>"
+    # The file that lists the samples, one per line from the second on, if there is one.
+    manifest_path: Optional[str] = None
 
     def __init__(
         self, split: str, is_train_split: bool, cfg: S2TDataConfig, audio_paths: list[str], n_frames: list[int],
@@ -106,8 +111,10 @@ class SpeechToTextDataset(FairseqDataset):
         self.waveform_transforms = CompositeAudioWaveformTransform.from_config_dict(
             cfg.get_waveform_transforms(split, is_train_split)
         )
-        if cfg.get_transforms("dataset_", split, is_train_split):
-            raise NotImplementedError("dataset_transforms of the data configuration are not available here")
+        self.dataset_transforms = CompositeAudioDatasetTransform.from_config_dict(
+            cfg.get_dataset_transforms(split, is_train_split)
+        )
+        self._check_transforms()
         self.pre_tokenizer = pre_tokenizer
         self.bpe_tokenizer = bpe_tokenizer
         self.n_frames_per_step = n_frames_per_step
@@ -118,12 +125,23 @@ class SpeechToTextDataset(FairseqDataset):
         self.tgt_lens = self.get_tgt_lens_and_check_oov()
         logger.info("%r", self)
 
+    def _check_transforms(self) -> None:
+        """Warn about, or refuse, what does not go together with the input of the model."""
+        if not self.cfg.use_audio_input:
+            if self.dataset_transforms.has_transform(NoisyOverlapAugment):
+                raise ValueError("noisyoverlapaugment mixes waveforms; it needs use_audio_input: true")
+            return
+        if self.feature_transforms is not None:
+            logger.warning("feature transforms are not applied: the input of the model is audio (use_audio_input)")
+        if self.cfg.config.get("standardize_audio") is False:
+            logger.warning("standardize_audio: false has no effect; audio gets mean 0 and variance 1")
+
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(split="{self.split}", n_samples={self.n_samples:_}, '
             f"prepend_tgt_lang_tag={self.cfg.prepend_tgt_lang_tag}, n_frames_per_step={self.n_frames_per_step}, "
             f"shuffle={self.shuffle}, feature_transforms={self.feature_transforms}, "
-            f"waveform_transforms={self.waveform_transforms})"
+            f"waveform_transforms={self.waveform_transforms}, dataset_transforms={self.dataset_transforms})"
         )
 
     @classmethod
@@ -146,11 +164,15 @@ class SpeechToTextDataset(FairseqDataset):
         """Text through a tokenizer, if there is one."""
         return text if tokenizer is None else tokenizer.encode(text)
 
-    def get_tokenized_tgt_text(self, index: int) -> str:
-        """A target in pieces, separated by spaces."""
+    def get_tokenized_tgt_text(self, index: Union[int, Sequence[int]]) -> str:
+        """A target, or several behind each other, in pieces separated by spaces."""
         if self.tgt_texts is None:
             raise AssertionError("there are no target texts")
-        return self.tokenize(self.bpe_tokenizer, self.tokenize(self.pre_tokenizer, self.tgt_texts[index]))
+        if _is_int_or_np_int(index):
+            texts = [self.tgt_texts[index]]  # type: ignore[index]
+        else:
+            texts = [self.tgt_texts[one] for one in index]  # type: ignore[union-attr]
+        return " ".join(self.tokenize(self.bpe_tokenizer, self.tokenize(self.pre_tokenizer, text)) for text in texts)
 
     @classmethod
     def get_lang_tag_idx(cls, lang: str, dictionary: Any) -> int:
@@ -181,28 +203,43 @@ class SpeechToTextDataset(FairseqDataset):
         steps = feature.shape[0] // self.n_frames_per_step
         return feature[: self.n_frames_per_step * steps].reshape(steps, -1)
 
-    def _get_source_audio(self, index: int) -> Tensor:
-        source = get_features_or_waveform(
-            self.audio_paths[index],
-            need_waveform=self.cfg.use_audio_input,
-            use_sample_rate=self.cfg.use_sample_rate,
-            waveform_transforms=self.waveform_transforms,
-        )
+    def _place(self, index: int) -> str:
+        """Where a sample is listed, for messages."""
+        if self.manifest_path is not None:
+            return f"{self.manifest_path}, line {index + 2}"
+        return f"sample {self.ids[index] if self.ids is not None else index} of {self.split}"
+
+    def _read_source(self, index: int) -> Tensor:
+        with naming_the_place(self._place(index)):
+            source = get_features_or_waveform(
+                self.audio_paths[index],
+                need_waveform=self.cfg.use_audio_input,
+                use_sample_rate=self.cfg.use_sample_rate,
+                waveform_transforms=self.waveform_transforms,
+            )
         if self.cfg.use_audio_input:
             audio = torch.from_numpy(source).float()
-            if self.cfg.standardize_audio():
-                with torch.no_grad():
-                    audio = torch.nn.functional.layer_norm(audio, audio.shape)
-            return audio
+            with torch.no_grad():
+                return torch.nn.functional.layer_norm(audio, audio.shape)
         if self.feature_transforms is not None:
             source = self.feature_transforms(source)
         return torch.from_numpy(source).float()
 
-    def __getitem__(self, index: int) -> SpeechToTextDatasetItem:
-        source = self.pack_frames(self._get_source_audio(index))
+    def _get_source_audio(self, index: Union[int, Sequence[int]]) -> Tensor:
+        """Features ``(frames, channels)`` or audio ``(samples,)`` of a sample, or of several behind each other."""
+        if _is_int_or_np_int(index):
+            return self._read_source(index)  # type: ignore[arg-type]
+        return torch.cat([self._read_source(one) for one in index])  # type: ignore[union-attr]
+
+    def __getitem__(self, index: int) -> Any:
+        indices: Union[int, list[int]] = index
+        if self.dataset_transforms.has_transform(ConcatAugment):
+            joiner = self.dataset_transforms.get_transform(ConcatAugment)
+            indices = joiner.find_indices(index, self.n_frames, self.n_samples)
+        source = self.pack_frames(self._get_source_audio(indices))
         target: Optional[Tensor] = None
         if self.tgt_texts is not None:
-            text = self.get_tokenized_tgt_text(index)
+            text = self.get_tokenized_tgt_text(indices)
             target = self.tgt_dict.encode_line(text, add_if_not_exist=False, append_eos=self.append_eos).long()
             target = self._with_language(target, index)
         speaker = None
@@ -235,15 +272,19 @@ class SpeechToTextDataset(FairseqDataset):
         """
         if len(samples) == 0:
             return {}
-        frames = _collate_frames([sample.source for sample in samples], self.cfg.use_audio_input)
+        sources: Sequence[Tensor] = [sample.source for sample in samples]
+        if self.dataset_transforms.has_transform(NoisyOverlapAugment):
+            sources = self.dataset_transforms.get_transform(NoisyOverlapAugment)(sources)
+        frames = _collate_frames(sources, self.cfg.use_audio_input)
         lengths, order = torch.tensor([len(sample.source) for sample in samples]).sort(descending=True, stable=True)
         target, previous, target_lengths = None, None, None
         ntokens: Any = None
         if self.tgt_texts is not None:
             targets = [samples[i].target for i in order.tolist()]
-            pad, eos = self.tgt_dict.pad(), self.tgt_dict.eos()
+            pad = self.tgt_dict.pad()
             target = data_utils.collate_tokens(targets, pad)  # type: ignore[arg-type]
-            previous = data_utils.collate_tokens(targets, pad, eos, move_eos_to_beginning=True)  # type: ignore[arg-type]
+            # What ends a target begins the decoder's input: the end of sentence or a language token.
+            previous = data_utils.collate_tokens(targets, pad, move_eos_to_beginning=True)  # type: ignore[arg-type]
             target_lengths = torch.tensor([len(one) for one in targets])  # type: ignore[arg-type]
             ntokens = int(target_lengths.sum())
         speaker = None
@@ -286,6 +327,37 @@ class SpeechToTextDataset(FairseqDataset):
         raise NotImplementedError("speech is read when it is needed")
 
 
+class SpeechToTextMultitaskDataset(SpeechToTextDataset):
+    """Speech and text with further targets; samples are pairs of an item and the targets of the tasks by name."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.multitask_data: dict[str, TextTargetMultitaskData] = {}
+
+    def add_multitask_dataset(self, task_name: str, task_data: TextTargetMultitaskData) -> None:
+        """Add the targets of an auxiliary task."""
+        self.multitask_data[task_name] = task_data
+
+    def __getitem__(self, index: int) -> tuple[SpeechToTextDatasetItem, dict[str, Tensor]]:
+        if self.ids is None:
+            raise AssertionError("auxiliary tasks find their targets by the ids of samples; there are none")
+        language = self.tgt_langs[index] if self.tgt_langs is not None else None
+        targets = {name: data.get(self.ids[index], language) for name, data in self.multitask_data.items()}
+        return super().__getitem__(index), targets
+
+    def collater(self, samples: Sequence[Any], return_order: bool = False) -> dict[str, Any]:
+        """As in the base class, with ``multitask``: name -> what :meth:`TextTargetMultitaskData.collater` gives."""
+        if len(samples) == 0:
+            return {}
+        batch = super().collater([sample for sample, _ in samples], return_order=True)
+        order = batch["order"] if return_order else batch.pop("order")
+        batch["multitask"] = {
+            name: data.collater([samples[i][1][name] for i in order.tolist()])
+            for name, data in self.multitask_data.items()
+        }
+        return batch
+
+
 class SpeechToTextDatasetCreator:
     """Makes data sets from TSV files; the class attributes are the names of their columns and the defaults."""
 
@@ -294,6 +366,13 @@ class SpeechToTextDatasetCreator:
     KEY_SPEAKER, KEY_SRC_TEXT = "speaker", "src_text"
     KEY_SRC_LANG, KEY_TGT_LANG = "src_lang", "tgt_lang"
     DEFAULT_SPEAKER = DEFAULT_SRC_TEXT = DEFAULT_LANG = ""
+
+    @staticmethod
+    def _check_columns(samples: list[dict[str, str]], columns: Sequence[str], name: str) -> None:
+        """Refuse a list without a column that is needed."""
+        missing = [column for column in columns if column not in samples[0]]
+        if missing:
+            raise ValueError(f"{name}.tsv: the columns {', '.join(missing)} are missing")
 
     @classmethod
     def _from_list(
@@ -309,12 +388,13 @@ class SpeechToTextDatasetCreator:
         speaker_to_id: Optional[dict[str, int]],
         multitask: Any = None,
     ) -> SpeechToTextDataset:
-        if multitask:
-            raise NotImplementedError("auxiliary tasks of speech-to-text are not available here")
+        cls._check_columns(samples, (cls.KEY_ID, cls.KEY_AUDIO, cls.KEY_N_FRAMES, cls.KEY_TGT_TEXT), split_name)
         root = Path(cfg.audio_root)
-        return SpeechToTextDataset(
-            split_name, is_train_split, cfg, [(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
-            [int(sample[cls.KEY_N_FRAMES]) for sample in samples],
+        dataset_class = SpeechToTextMultitaskDataset if multitask else SpeechToTextDataset
+        dataset = dataset_class(
+            split=split_name, is_train_split=is_train_split, cfg=cfg,
+            audio_paths=[(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
+            n_frames=[int(sample[cls.KEY_N_FRAMES]) for sample in samples],
             src_texts=[sample.get(cls.KEY_SRC_TEXT, cls.DEFAULT_SRC_TEXT) for sample in samples],
             tgt_texts=[sample[cls.KEY_TGT_TEXT] for sample in samples],
             speakers=[sample.get(cls.KEY_SPEAKER, cls.DEFAULT_SPEAKER) for sample in samples],
@@ -324,6 +404,11 @@ class SpeechToTextDatasetCreator:
             n_frames_per_step=n_frames_per_step, pre_tokenizer=pre_tokenizer, speaker_to_id=speaker_to_id,
             tgt_dict=tgt_dict,
         )  # fmt: skip
+        if isinstance(dataset, SpeechToTextMultitaskDataset):
+            for name, task in multitask.items():
+                data = TextTargetMultitaskData(task.args, split_name, task.target_dictionary)
+                dataset.add_multitask_dataset(name, data)
+        return dataset
 
     @classmethod
     def get_size_ratios(cls, datasets: Sequence[SpeechToTextDataset], alpha: float = 1.0) -> list[float]:
@@ -344,17 +429,29 @@ class SpeechToTextDatasetCreator:
         return ratios
 
     @classmethod
-    def _load_samples_from_tsv(cls, root: str, split: str) -> list[dict[str, str]]:
+    def _load_samples_from_tsv(cls, root: Union[str, "os.PathLike[str]"], split: str) -> list[dict[str, str]]:
+        """Rows of ``ROOT/SPLIT.tsv`` by column, with ``""`` where a row ends early.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it has no rows, or a row that cannot be used, named with its line.
+        """
         path = Path(root) / f"{split}.tsv"
         if not path.is_file():
             raise FileNotFoundError(f"Dataset not found: {path}")
-        with open(path, encoding="utf-8", newline="") as file:
-            samples = list(csv.DictReader(file, delimiter="\t", quotechar=None, quoting=csv.QUOTE_NONE))
+        try:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                samples = list(csv.DictReader(file, delimiter="\t", quotechar=None, quoting=csv.QUOTE_NONE))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {error}") from None
         if len(samples) == 0:
             raise ValueError(f"Empty manifest: {path}")
-        missing = [key for key in (cls.KEY_ID, cls.KEY_AUDIO, cls.KEY_N_FRAMES) if key not in samples[0]]
-        if missing:
-            raise ValueError(f"{path}: the columns {', '.join(missing)} are missing")
+        for line, sample in enumerate(samples, 2):
+            if None in sample:
+                raise ValueError(f"{path}, line {line}: more columns than the first line names")
+            length = sample.get(cls.KEY_N_FRAMES, "0") or ""
+            if not length.strip().isdecimal():
+                raise ValueError(f"{path}, line {line}: {cls.KEY_N_FRAMES} should be a whole number, got {length!r}")
         return [{key: value or "" for key, value in sample.items()} for sample in samples]
 
     @classmethod
@@ -379,21 +476,22 @@ class SpeechToTextDatasetCreator:
             FileNotFoundError: a file is missing.
             ValueError: it is empty, or lacks a column.
         """
-        datasets: list[Any] = [
-            cls._from_list(
-                split,
-                is_train_split,
-                cls._load_samples_from_tsv(root, split),
-                cfg,
-                tgt_dict,
-                pre_tokenizer,
-                bpe_tokenizer,
-                n_frames_per_step,
-                speaker_to_id,
-                multitask,
-            )
-            for split in splits.split(",")
-        ]
+        datasets: list[Any] = []
+        for split in splits.split(","):
+            samples = cls._load_samples_from_tsv(root, split)
+            dataset = cls._from_list(
+                split, is_train_split, samples, cfg, tgt_dict, pre_tokenizer, bpe_tokenizer, n_frames_per_step,
+                speaker_to_id, multitask,
+            )  # fmt: skip
+            dataset.manifest_path = str(Path(root) / f"{split}.tsv")
+            datasets.append(dataset)
+        return cls._joined(datasets, is_train_split, cfg, seed, epoch)
+
+    @classmethod
+    def _joined(
+        cls, datasets: list[Any], is_train_split: bool, cfg: S2TDataConfig, seed: int, epoch: int
+    ) -> Any:  # fmt: skip
+        """One data set of several, sampled by ``sampling_alpha`` when they are trained on."""
         if is_train_split and len(datasets) > 1 and cfg.sampling_alpha != 1.0:
             ratios = cls.get_size_ratios(datasets, alpha=cfg.sampling_alpha)
             datasets = [
