@@ -1,10 +1,10 @@
 """Waveforms, cropped or padded to batches (wav2vec and its kin)."""
 
-import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -13,12 +13,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fairseq.data import data_utils
+from fairseq.data.audio.audio_files import AudioSource, bytes_as_file, naming_the_place
 from fairseq.data.audio.audio_utils import is_sf_audio_data, parse_path, read_audio, read_from_stored_zip
 from fairseq.data.data_utils import get_bucketed_sizes, get_buckets
 from fairseq.data.fairseq_dataset import FairseqDataset
 from fairseq.data.text_compressor import TextCompressionLevel, TextCompressor
+from fairseq.utils.literals import parse_literal
 
-__all__ = ["FileAudioDataset", "RawAudioDataset"]
+__all__ = ["BinarizedAudioDataset", "FileAudioDataset", "RawAudioDataset"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,29 +32,28 @@ class RawAudioDataset(FairseqDataset):
     Args:
         sample_rate: what audio has to have, in Hz.
         max_sample_size: longer samples are cropped, at random.
-        min_sample_size: shorter ones are left out (by subclasses that read manifests).
+        min_sample_size: shorter ones are left out (by subclasses that read manifests); ``None`` for no limit.
         shuffle: shuffle samples of equal length.
         pad: pad batches to their longest sample; otherwise crop to their shortest.
         normalize: mean 0 and variance 1 over each sample.
-        compute_mask: make masks here; not available, the models that use it make their own.
+        compute_mask: put masks over the frames of the model's features into batches, as ``net_input.precomputed_mask``
+            ``(clone_batch * B, frames)`` (data2vec 2.0); the other models make their own.
+        feature_encoder_spec: ``(channels, kernel, stride)`` of the convolutions that make frames of samples.
+        mask_prob, mask_prob_adjust, mask_length, inverse_mask, require_same_masks, expand_adjacent, mask_dropout,
+            non_overlapping: see :func:`fairseq.data.data_utils.compute_block_mask_1d`.
+        clone_batch: how many times the model repeats a batch, each time with other masks.
         corpus_key: put into batches as ``net_input.corpus_key``.
-        feature_encoder_spec, mask_prob, mask_prob_adjust, mask_length, inverse_mask, require_same_masks, clone_batch,
-        expand_adjacent, mask_dropout, non_overlapping: of ``compute_mask``.
-
-    Raises:
-        NotImplementedError: ``compute_mask``.
     """
 
     def __init__(
-        self, sample_rate: int, max_sample_size: Optional[int] = None, min_sample_size: int = 0, shuffle: bool = True,
-        pad: bool = False, normalize: bool = False, compute_mask: bool = False, feature_encoder_spec: str = "None",
-        mask_prob: float = 0.75, mask_prob_adjust: float = 0, mask_length: int = 1, inverse_mask: bool = False,
-        require_same_masks: bool = True, clone_batch: int = 1, expand_adjacent: bool = False, mask_dropout: float = 0,
-        non_overlapping: bool = False, corpus_key: Optional[str] = None,
+        self, sample_rate: int, max_sample_size: Optional[int] = None, min_sample_size: Optional[int] = 0,
+        shuffle: bool = True, pad: bool = False, normalize: bool = False, compute_mask: bool = False,
+        feature_encoder_spec: str = "None", mask_prob: float = 0.75, mask_prob_adjust: float = 0, mask_length: int = 1,
+        inverse_mask: bool = False, require_same_masks: bool = True, clone_batch: int = 1,
+        expand_adjacent: bool = False, mask_dropout: float = 0, non_overlapping: bool = False,
+        corpus_key: Optional[str] = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        if compute_mask:
-            raise NotImplementedError("compute_mask: masks of data2vec 2.0 are not made by the data set here")
         self.sample_rate = sample_rate
         self.sizes: Any = []
         self.max_sample_size = max_sample_size if max_sample_size is not None else sys.maxsize
@@ -60,6 +62,18 @@ class RawAudioDataset(FairseqDataset):
         self.shuffle = shuffle
         self.normalize = normalize
         self.corpus_key = corpus_key
+        self.is_compute_mask = compute_mask
+        # Parsed here, so that a wrong one is found before training.
+        self._convolutions = parse_literal(feature_encoder_spec) if compute_mask else []
+        self.feature_encoder_spec = feature_encoder_spec
+        self.mask_prob, self.mask_prob_adjust = mask_prob, mask_prob_adjust
+        self.mask_length = mask_length
+        self.inverse_mask = inverse_mask
+        self.require_same_masks = require_same_masks
+        self.clone_batch = clone_batch
+        self.expand_adjacent = expand_adjacent
+        self.mask_dropout = mask_dropout
+        self.non_overlapping = non_overlapping
         self.num_buckets = 0
         self.buckets: Optional[NDArray[Any]] = None
 
@@ -73,12 +87,12 @@ class RawAudioDataset(FairseqDataset):
         """``(samples,)`` or ``(samples, channels)`` -> ``(samples,)``, normalised if that is asked for.
 
         Raises:
-            Exception: another sample rate.
+            ValueError: another sample rate.
         """
         if feats.dim() == 2:
             feats = feats.mean(-1)
         if curr_sample_rate != self.sample_rate:
-            raise Exception(f"sample rate: {curr_sample_rate}, need {self.sample_rate}")
+            raise ValueError(f"sample rate: {curr_sample_rate}, need {self.sample_rate}")
         if self.normalize:
             with torch.no_grad():
                 feats = F.layer_norm(feats, feats.shape)
@@ -92,31 +106,68 @@ class RawAudioDataset(FairseqDataset):
         return t.narrow(dim, np.random.randint(0, excess + 1), target_size)
 
     def collater(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """``id`` ``(B,)`` and ``net_input``: ``source`` ``(B, T)`` and, when padding, ``padding_mask`` ``(B, T)``."""
+        """A mini-batch.
+
+        Returns:
+            ``id`` ``(B,)`` and ``net_input``: ``source`` ``(B, T)``, when padding ``padding_mask`` ``(B, T)``, and
+            ``precomputed_mask`` and ``corpus_key`` where they are asked for. No samples give ``{}``.
+        """
         samples = [sample for sample in samples if sample["source"] is not None]
         if len(samples) == 0:
             return {}
         sources = [sample["source"] for sample in samples]
         lengths = [len(source) for source in sources]
         width = min(max(lengths) if self.pad else min(lengths), self.max_sample_size)
-        batch = sources[0].new_zeros(len(sources), width)
-        mask = torch.zeros(batch.shape, dtype=torch.bool)
-        for row, source in enumerate(sources):
-            cropped = self.crop_to_max_size(source, width)
-            batch[row, : len(cropped)] = cropped
-            mask[row, len(cropped) :] = True
+        # One draw after the other, in the order of the batch: recorded batches depend on it.
+        cropped = [self.crop_to_max_size(source, width) for source in sources]
+        batch = torch.nn.utils.rnn.pad_sequence(cropped, batch_first=True)
         net_input: dict[str, Any] = {"source": batch}
         if self.corpus_key is not None:
             net_input["corpus_key"] = [self.corpus_key] * len(sources)
         if self.pad:
-            net_input["padding_mask"] = mask
+            ends = torch.tensor([len(source) for source in cropped])[:, None]
+            net_input["padding_mask"] = torch.arange(width) >= ends
         if self.num_buckets > 0:
             if not self.pad:
                 raise AssertionError("Cannot bucket without padding first.")
             missing = max(int(self._bucketed_sizes[sample["id"]]) for sample in samples) - width
             net_input["source"] = F.pad(batch, (0, missing))
-            net_input["padding_mask"] = F.pad(mask, (0, missing), value=True)
+            net_input["padding_mask"] = F.pad(net_input["padding_mask"], (0, missing), value=True)
+        if self.is_compute_mask:
+            frames = self._num_frames(net_input["source"].shape[1])
+            net_input["precomputed_mask"] = self._block_mask((len(sources) * self.clone_batch, frames))
         return {"id": torch.tensor([sample["id"] for sample in samples], dtype=torch.long), "net_input": net_input}
+
+    def _num_frames(self, samples: int) -> int:
+        """Frames that the convolutions of the model make of samples."""
+        for _, kernel, stride in self._convolutions:
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    def _block_mask(self, shape: tuple[int, int]) -> Tensor:
+        return data_utils.compute_block_mask_1d(
+            shape,
+            mask_prob=self.mask_prob,
+            mask_length=self.mask_length,
+            mask_prob_adjust=self.mask_prob_adjust,
+            inverse_mask=self.inverse_mask,
+            require_same_masks=self.require_same_masks,
+            expand_adjcent=self.expand_adjacent,
+            mask_dropout=self.mask_dropout,
+            non_overlapping=self.non_overlapping,
+        )
+
+    def _read(self, name: Union[str, "os.PathLike[str]"]) -> Tensor:
+        """Audio of a file, or of ``ARCHIVE:OFFSET:LENGTH``, after :meth:`postprocess`."""
+        path, place = parse_path(name)
+        source: AudioSource = path
+        if place:
+            data = read_from_stored_zip(path, place[0], place[1])
+            if not is_sf_audio_data(data):
+                raise ValueError(f"{path}, byte {place[0]}: no WAV, FLAC or OGG audio")
+            source = bytes_as_file(data, os.fspath(name))
+        samples, sample_rate = read_audio(source)
+        return self.postprocess(torch.from_numpy(samples), sample_rate)
 
     def num_tokens(self, index: int) -> int:
         return self.size(index)
@@ -158,8 +209,12 @@ class FileAudioDataset(RawAudioDataset):
         text_compression_level: how names are kept in memory.
         others: see :class:`RawAudioDataset`.
 
+    Attributes:
+        skipped_indices: numbers of the files that are too short, counted from 0.
+
     Raises:
         AssertionError: a line without exactly two columns.
+        ValueError: a length that is no whole number. Both name the line.
     """
 
     def __init__(
@@ -167,7 +222,7 @@ class FileAudioDataset(RawAudioDataset):
         manifest_path: Union[str, "os.PathLike[str]"],
         sample_rate: int,
         max_sample_size: Optional[int] = None,
-        min_sample_size: int = 0,
+        min_sample_size: Optional[int] = 0,
         shuffle: bool = True,
         pad: bool = False,
         normalize: bool = False,
@@ -188,32 +243,97 @@ class FileAudioDataset(RawAudioDataset):
         )
         self.text_compressor = TextCompressor(level=text_compression_level)
         self.skipped_indices: set[int] = set()
+        self.manifest_path = os.fspath(manifest_path)
         self.fnames: list[bytes] = []
         sizes: list[int] = []
-        with open(manifest_path, encoding="utf-8") as file:
+        lines: list[int] = []
+        with open(manifest_path, encoding="utf-8-sig") as file:
             self.root_dir = file.readline().strip()
             for number, line in enumerate(file):
-                columns = line.rstrip("\n").split("\t")
-                if len(columns) != 2:
-                    raise AssertionError(f"{manifest_path}, line {number + 2}: expected PATH<TAB>SAMPLES, got {line!r}")
-                if int(columns[1]) < self.min_sample_size:
+                name, size = self._parse_line(line, number + 2)
+                if self.min_sample_size is not None and size < self.min_sample_size:
                     self.skipped_indices.add(number)
                     continue
-                self.fnames.append(self.text_compressor.compress(columns[0]))
-                sizes.append(int(columns[1]))
+                self.fnames.append(self.text_compressor.compress(name))
+                sizes.append(size)
+                lines.append(number + 2)
         logger.info("loaded %s, skipped %s samples", len(self.fnames), len(self.skipped_indices))
         self.sizes = np.array(sizes, dtype=np.int64)
+        self._lines = np.array(lines, dtype=np.int64)
         self.set_bucket_info(num_buckets)
+
+    def _parse_line(self, line: str, number: int) -> tuple[str, int]:
+        columns = line.rstrip("\n").split("\t")
+        if len(columns) != 2:
+            raise AssertionError(f"{self.manifest_path}, line {number}: expected PATH<TAB>SAMPLES, got {line!r}")
+        if not columns[1].strip().isdecimal():
+            raise ValueError(
+                f"{self.manifest_path}, line {number}: the second column is the number of samples, got {columns[1]!r}"
+            )
+        return columns[0], int(columns[1])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.text_compressor.decompress(self.fnames[index])
-        path, place = parse_path(os.path.join(self.root_dir, name))
-        source: Any = path
-        if place:
-            data = read_from_stored_zip(path, place[0], place[1])
-            if not is_sf_audio_data(data):
-                raise ValueError(f"{path}, byte {place[0]}: no WAV, FLAC or OGG audio")
-            source = io.BytesIO(data)
-        samples, sample_rate = read_audio(source)
-        audio = torch.from_numpy(samples).float()
-        return {"id": index, "source": self.postprocess(audio, sample_rate)}
+        with naming_the_place(f"{self.manifest_path}, line {self._lines[index]}"):
+            return {"id": index, "source": self._read(os.path.join(self.root_dir, name))}
+
+
+class BinarizedAudioDataset(RawAudioDataset):
+    """Audio files whose names are an indexed data set of pieces.
+
+    ``DATA_DIR`` holds ``dict.txt``, ``SPLIT.bin`` and ``SPLIT.idx`` (pieces that are joined without a separator),
+    ``SPLIT.lengths`` (samples, one number per line) and perhaps ``SPLIT.root`` (the folder that names start from).
+
+    Args:
+        data_dir, split: see above.
+        num_buckets: see ``set_bucket_info``.
+        others: see :class:`RawAudioDataset`.
+
+    Raises:
+        AssertionError: a file is shorter than ``min_sample_size``, or names and lengths differ in number.
+        FileNotFoundError: a file of the folder is missing.
+    """
+
+    def __init__(
+        self, data_dir: Union[str, "os.PathLike[str]"], split: str, sample_rate: int,
+        max_sample_size: Optional[int] = None, min_sample_size: Optional[int] = 0, shuffle: bool = True,
+        pad: bool = False, normalize: bool = False, num_buckets: int = 0, compute_mask: bool = False,
+        **mask_compute_kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            sample_rate, max_sample_size, min_sample_size, compute_mask=compute_mask, normalize=normalize, pad=pad,
+            shuffle=shuffle, **mask_compute_kwargs,
+        )  # fmt: skip
+        from fairseq.data.dictionary import Dictionary
+
+        folder = Path(data_dir)
+        self.fnames_dict = Dictionary.load(str(folder / "dict.txt"))
+        self.fnames = data_utils.load_indexed_dataset(str(folder / split), self.fnames_dict)
+        if self.fnames is None:
+            raise FileNotFoundError(f"File not found: {folder / split}.idx")
+        root_file = folder / f"{split}.root"
+        self.root_dir = root_file.read_text(encoding="utf-8").strip() if root_file.is_file() else ""
+        self.lengths_path = folder / f"{split}.lengths"
+        self.sizes = self._read_lengths()
+        logger.info("loaded %s samples", len(self.fnames))
+        self.set_bucket_info(num_buckets)
+
+    def _read_lengths(self) -> NDArray[np.int64]:
+        words = self.lengths_path.read_text(encoding="utf-8").split()
+        wrong = next((number for number, word in enumerate(words, 1) if not word.isdecimal()), None)
+        if wrong is not None:
+            raise ValueError(f"{self.lengths_path}, line {wrong}: expected a whole number, got {words[wrong - 1]!r}")
+        sizes = np.array(words, dtype=np.int64)
+        if len(sizes) != len(self.fnames):
+            raise AssertionError(f"{self.lengths_path}: {len(sizes)} lengths for {len(self.fnames)} files")
+        if self.min_sample_size is not None and len(sizes) and sizes.min() < self.min_sample_size:
+            raise AssertionError(
+                f"{self.lengths_path}: {sizes.min()} samples are below min_sample_size {self.min_sample_size}; "
+                "leave such files out when the data is prepared"
+            )
+        return sizes
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        name = self.fnames_dict.string(self.fnames[index], separator="")
+        with naming_the_place(f"{self.lengths_path}, line {index + 1}"):
+            return {"id": index, "source": self._read(os.path.join(self.root_dir, name))}
