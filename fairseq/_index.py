@@ -19,6 +19,22 @@ REGISTRIES: dict[str, dict[str, str | None]] = {
     "simul_type": {"package": None, "default": None},
 }
 ENTRIES: dict[str, dict[str, str]] = {
+    "audio_dataset_transform": {
+        "concataugment": "fairseq.data.audio.dataset_transforms.concataugment:ConcatAugment",
+        "noisyoverlapaugment": "fairseq.data.audio.dataset_transforms.noisyoverlapaugment:NoisyOverlapAugment",
+    },
+    "audio_feature_transform": {
+        "delta_deltas": "fairseq.data.audio.feature_transforms.delta_deltas:DeltaDeltas",
+        "global_cmvn": "fairseq.data.audio.feature_transforms.global_cmvn:GlobalCMVN",
+        "specaugment": "fairseq.data.audio.feature_transforms.specaugment:SpecAugmentTransform",
+        "utterance_cmvn": "fairseq.data.audio.feature_transforms.utterance_cmvn:UtteranceCMVN",
+    },
+    "audio_waveform_transform": {
+        "babbleaugment": "fairseq.data.audio.waveform_transforms.noiseaugment:BabbleAugmentTransform",
+        "backgroundnoiseaugment": "fairseq.data.audio.waveform_transforms.noiseaugment:BackgroundNoiseAugmentTransform",
+        "musicaugment": "fairseq.data.audio.waveform_transforms.noiseaugment:MusicAugmentTransform",
+        "sporadicnoiseaugment": "fairseq.data.audio.waveform_transforms.noiseaugment:SporadicNoiseAugmentTransform",
+    },
     "bpe": {
         "bert": "fairseq.data.encoders.hf_bert_bpe:BertBPE",
         "byte_bpe": "fairseq.data.encoders.byte_bpe:ByteBPE",

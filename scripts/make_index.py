@@ -30,7 +30,12 @@ PACKAGES = {
     "optimizer": "fairseq.optim",
     "lr_scheduler": "fairseq.optim.lr_scheduler",
     "scoring": "fairseq.scoring",
+    "audio_dataset_transform": "fairseq.data.audio.dataset_transforms",
+    "audio_feature_transform": "fairseq.data.audio.feature_transforms",
+    "audio_waveform_transform": "fairseq.data.audio.waveform_transforms",
 }
+# Kinds without an option of their own: a data configuration names them.
+WITHOUT_CONFIGS = ("audio_dataset_transform", "audio_feature_transform", "audio_waveform_transform")
 # Modules outside those packages that register something too.
 EXTRA_PACKAGES = ("fairseq.benchmark",)
 WIDTH = 120
@@ -76,6 +81,8 @@ def collect() -> str:
     for kind in PACKAGES:
         loaded, configs = tables(kind)
         entries[kind] = {n: t for n, t in before.get(kind, {}).items() if kept(t)} | loaded
+        if kind in WITHOUT_CONFIGS:
+            continue
         dataclasses[kind] = {n: t for n, t in before_dataclasses.get(kind, {}).items() if kept(t)} | configs
     from fairseq import models
 
@@ -122,6 +129,8 @@ def tables(kind: str) -> tuple[dict[str, str], dict[str, str]]:
     if kind in ("model", "task"):
         registry = getattr(package, f"{kind.upper()}_REGISTRY")
         configs = getattr(package, f"{kind.upper()}_DATACLASS_REGISTRY")
+    elif kind in WITHOUT_CONFIGS:
+        registry, configs = getattr(package, f"{kind.upper()}_REGISTRY"), {}
     else:
         from fairseq.registry import REGISTRIES
 

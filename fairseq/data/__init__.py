@@ -11,9 +11,11 @@
 from fairseq._lazy import attach
 
 EXPORTS = {
+    "AddTargetDataset": "add_target_dataset",
     "AppendTokenDataset": "append_token_dataset",
     "BacktranslationDataset": "backtranslation_dataset",
     "BaseWrapperDataset": "base_wrapper_dataset",
+    "BinarizedAudioDataset": "fairseq.data.audio.raw_audio_dataset",
     "BucketPadLengthDataset": "bucket_pad_length_dataset",
     "ColorizeDataset": "colorize_dataset",
     "ConcatDataset": "concat_dataset",
@@ -28,6 +30,7 @@ EXPORTS = {
     "FastaDataset": "fasta_dataset",
     "FileAudioDataset": "fairseq.data.audio.raw_audio_dataset",
     "GroupedIterator": "iterators",
+    "HubertDataset": "fairseq.data.audio.hubert_dataset",
     "IdDataset": "id_dataset",
     "IndexedCachedDataset": "indexed_dataset",
     "IndexedDataset": "indexed_dataset",

@@ -8,7 +8,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from fairseq import _index
 from fairseq._lazy import attach
+from fairseq.registry import LazyRegistry
 
 __all__ = [
     "AudioTransform",
@@ -17,6 +19,7 @@ __all__ = [
     "import_transforms",
     "rand_uniform",
     "register_audio_transform",
+    "transform_registry",
 ]
 
 __getattr__, __dir__ = attach(__name__)
@@ -67,6 +70,12 @@ class CompositeAudioTransform(AudioTransform):
         return "\n".join(lines)
 
 
+def transform_registry(kind: str) -> tuple[LazyRegistry, set[str]]:
+    """The table of a kind of transforms and the names of its classes; built-ins are imported when they are used."""
+    targets = _index.ENTRIES.get(kind, {})
+    return LazyRegistry(targets), {target.partition(":")[2] for target in targets.values()}
+
+
 def register_audio_transform(
     name: str, cls_type: type, registry: dict[str, Any], class_names: set[str]
 ) -> Callable[[type], type]:
@@ -77,11 +86,13 @@ def register_audio_transform(
     """
 
     def register(cls: type) -> type:
-        if name in registry:
+        # A built-in that is imported now is in the index already.
+        is_indexed = isinstance(registry, LazyRegistry) and registry.is_home_of(name, cls)
+        if name in registry and not (is_indexed and not dict.__contains__(registry, name)):
             raise ValueError(f"there is a transform called {name} already")
         if not issubclass(cls, cls_type):
             raise ValueError(f"{cls.__name__}, registered as {name}, is no {cls_type.__name__}")
-        if cls.__name__ in class_names:
+        if cls.__name__ in class_names and not is_indexed:
             raise ValueError(f"there is a transform class {cls.__name__} already")
         registry[name] = cls
         class_names.add(cls.__name__)

@@ -110,7 +110,9 @@ def check_samples(samples: NDArray[Any], name: str) -> None:
     if samples.size == 0:
         raise ValueError(f"{name} holds no samples")
     # A sum is one pass without a copy; only a suspicious one is looked at again.
-    if not np.isfinite(samples.sum(dtype=np.float64)) and not np.isfinite(samples).all():
+    with np.errstate(invalid="ignore"):
+        total = samples.sum(dtype=np.float64)
+    if not np.isfinite(total) and not np.isfinite(samples).all():
         raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(samples))} samples are infinite or not a number")
 
 

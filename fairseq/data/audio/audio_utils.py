@@ -203,7 +203,7 @@ def _load_npy(path_or_fp: AudioSource) -> NDArray[Any]:
         raise ValueError(f"{name}: no readable features ({' '.join(str(error).split())})") from None
     if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected an array of numbers")
-    if features.dtype.kind == "f" and np.isnan(features.sum()) and np.isnan(features).any():
+    if features.dtype.kind == "f" and np.isnan(features).any():
         raise ValueError(f"{name}: {np.count_nonzero(np.isnan(features))} features are not a number")
     return features
 

@@ -1,6 +1,5 @@
 """Transforms of data sets: they combine samples; one module each, found by the name in a data configuration."""
 
-import os
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -8,8 +7,9 @@ from fairseq.data.audio import (
     AudioTransform,
     CompositeAudioTransform,
     find_audio_transform,
-    import_transforms,
+    import_transforms,  # noqa: F401 - third-party packages import it from here
     register_audio_transform,
+    transform_registry,
 )
 
 __all__ = [
@@ -26,8 +26,7 @@ class AudioDatasetTransform(AudioTransform):
     """Works on several samples of a data set."""
 
 
-AUDIO_DATASET_TRANSFORM_REGISTRY: dict[str, Any] = {}
-AUDIO_DATASET_TRANSFORM_CLASS_NAMES: set[str] = set()
+AUDIO_DATASET_TRANSFORM_REGISTRY, AUDIO_DATASET_TRANSFORM_CLASS_NAMES = transform_registry("audio_dataset_transform")
 
 
 def get_audio_dataset_transform(name: str) -> Any:
@@ -59,6 +58,3 @@ class CompositeAudioDatasetTransform(CompositeAudioTransform):
     def has_transform(self, cls: type) -> bool:
         """Whether there is a transform of a class."""
         return self.get_transform(cls) is not None
-
-
-import_transforms(os.path.dirname(__file__), "dataset")

@@ -1,6 +1,5 @@
 """Transforms of features, ``(frames, channels)`` arrays; one module each, found by the name in a data configuration."""
 
-import os
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -8,8 +7,9 @@ from fairseq.data.audio import (
     AudioTransform,
     CompositeAudioTransform,
     find_audio_transform,
-    import_transforms,
+    import_transforms,  # noqa: F401 - third-party packages import it from here
     register_audio_transform,
+    transform_registry,
 )
 
 __all__ = [
@@ -26,8 +26,7 @@ class AudioFeatureTransform(AudioTransform):
     """Features in, features out."""
 
 
-AUDIO_FEATURE_TRANSFORM_REGISTRY: dict[str, Any] = {}
-AUDIO_FEATURE_TRANSFORM_CLASS_NAMES: set[str] = set()
+AUDIO_FEATURE_TRANSFORM_REGISTRY, AUDIO_FEATURE_TRANSFORM_CLASS_NAMES = transform_registry("audio_feature_transform")
 
 
 def get_audio_feature_transform(name: str) -> Any:
@@ -49,6 +48,3 @@ class CompositeAudioFeatureTransform(CompositeAudioTransform):
     def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> Any:
         """Those that ``config["feature_transforms"]`` names; ``None`` if it names none."""
         return super()._from_config_dict("feature", get_audio_feature_transform, CompositeAudioFeatureTransform, config)
-
-
-import_transforms(os.path.dirname(__file__), "feature")

@@ -1,6 +1,5 @@
 """Transforms of waveforms; one module each, found by the name in a data configuration."""
 
-import os
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -8,8 +7,9 @@ from fairseq.data.audio import (
     AudioTransform,
     CompositeAudioTransform,
     find_audio_transform,
-    import_transforms,
+    import_transforms,  # noqa: F401 - third-party packages import it from here
     register_audio_transform,
+    transform_registry,
 )
 
 __all__ = [
@@ -26,8 +26,7 @@ class AudioWaveformTransform(AudioTransform):
     """``(samples, sample rate)`` in and out."""
 
 
-AUDIO_WAVEFORM_TRANSFORM_REGISTRY: dict[str, Any] = {}
-AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES: set[str] = set()
+AUDIO_WAVEFORM_TRANSFORM_REGISTRY, AUDIO_WAVEFORM_TRANSFORM_CLASS_NAMES = transform_registry("audio_waveform_transform")
 
 
 def get_audio_waveform_transform(name: str) -> Any:
@@ -57,6 +56,3 @@ class CompositeAudioWaveformTransform(CompositeAudioTransform):
         for transform in self.transforms:
             x, sample_rate = transform(x, sample_rate)
         return x, sample_rate
-
-
-import_transforms(os.path.dirname(__file__), "waveform")
