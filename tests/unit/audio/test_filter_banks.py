@@ -12,7 +12,10 @@ from fairseq.data.audio.filter_banks import kaldi_fbank
 
 @pytest.mark.parametrize(("rate", "bins"), [(16000, 80), (8000, 23), (44100, 40), (22050, 80)])
 def test_torchaudio_agrees(rate: int, bins: int) -> None:
-    kaldi = pytest.importorskip("torchaudio.compliance.kaldi", reason="compares with torchaudio")
+    try:
+        kaldi = pytest.importorskip("torchaudio.compliance.kaldi", reason="compares with torchaudio")
+    except OSError:
+        pytest.skip("compares with torchaudio, which was built for another version of torch")
     audio = torch.from_numpy(np.random.RandomState(1).uniform(-9000, 9000, (1, rate // 2)).astype(np.float32))
     wanted = kaldi.fbank(audio, num_mel_bins=bins, sample_frequency=rate)
     torch.testing.assert_close(kaldi_fbank(audio[0], rate, bins), wanted, rtol=0, atol=1e-3)

@@ -65,12 +65,10 @@ def test_scipy_agrees_on_audio_without_high_tones() -> None:
     spectrum = np.fft.rfft(noise)
     spectrum[int(0.4 * len(spectrum)) :] = 0
     audio = np.fft.irfft(spectrum, 8000)
-    for up, down in ((2, 1), (1, 2), (3, 2), (160, 441 // 3)):
+    for up, down in ((2, 1), (1, 2), (3, 2), (160, 125)):
         wanted = signal.resample(audio, 8000 * up // down)
         found = resample(torch.from_numpy(audio), down * 1000, up * 1000).numpy()
         inner = slice(len(wanted) // 4, -len(wanted) // 4)
-        if up / down < 0.5:
-            continue
         np.testing.assert_allclose(found[: len(wanted)][inner], wanted[inner], rtol=0, atol=2e-4)
 
 
