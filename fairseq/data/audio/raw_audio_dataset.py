@@ -37,7 +37,7 @@ class RawAudioDataset(FairseqDataset):
         pad: pad batches to their longest sample; otherwise crop to their shortest.
         normalize: mean 0 and variance 1 over each sample.
         compute_mask: put masks over the frames of the model's features into batches, as ``net_input.precomputed_mask``
-            ``(clone_batch * B, frames)`` (data2vec 2.0); the other models make their own.
+            ``(clone_batch * B, frames)``, 1.0 where masked (data2vec 2.0); the other models make their own.
         feature_encoder_spec: ``(channels, kernel, stride)`` of the convolutions that make frames of samples.
         mask_prob, mask_prob_adjust, mask_length, inverse_mask, require_same_masks, expand_adjacent, mask_dropout,
             non_overlapping: see :func:`fairseq.data.data_utils.compute_block_mask_1d`.
@@ -155,7 +155,7 @@ class RawAudioDataset(FairseqDataset):
             expand_adjcent=self.expand_adjacent,
             mask_dropout=self.mask_dropout,
             non_overlapping=self.non_overlapping,
-        )
+        ).float()
 
     def _read(self, name: Union[str, "os.PathLike[str]"]) -> Tensor:
         """Audio of a file, or of ``ARCHIVE:OFFSET:LENGTH``, after :meth:`postprocess`."""

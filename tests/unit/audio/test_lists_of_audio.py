@@ -155,14 +155,15 @@ def test_precomputed_masks_have_a_row_per_copy_and_a_column_per_frame(monkeypatc
 
     def block_mask(shape: tuple[int, int], **options: Any) -> torch.Tensor:
         seen.update(options, shape=shape)
-        return torch.zeros(shape)
+        return torch.zeros(shape, dtype=torch.bool)
 
     monkeypatch.setattr(data_utils, "compute_block_mask_1d", block_mask, raising=False)
     spec = "[(4, 5, 3)] + [(4, 3, 2)]"
     data = Waves(8000, compute_mask=True, feature_encoder_spec=spec, mask_prob=0.5, clone_batch=2, expand_adjacent=True)
     data.sizes = [130, 61, 90]
     batch = data.collater([data[i] for i in range(3)])
-    assert batch["net_input"]["precomputed_mask"].shape == (6, 9)
+    mask = batch["net_input"]["precomputed_mask"]
+    assert (mask.shape, mask.dtype) == ((6, 9), torch.float32)
     assert (seen["shape"], seen["mask_prob"], seen["expand_adjcent"]) == ((6, 9), 0.5, True)
 
 
