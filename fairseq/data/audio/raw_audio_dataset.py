@@ -39,8 +39,9 @@ class RawAudioDataset(FairseqDataset):
         compute_mask: put masks over the frames of the model's features into batches, as ``net_input.precomputed_mask``
             ``(clone_batch * B, frames)``, 1.0 where masked (data2vec 2.0); the other models make their own.
         feature_encoder_spec: ``(channels, kernel, stride)`` of the convolutions that make frames of samples.
-        mask_prob, mask_prob_adjust, mask_length, inverse_mask, require_same_masks, expand_adjacent, mask_dropout,
-            non_overlapping: see :func:`fairseq.data.data_utils.compute_block_mask_1d`.
+        mask_prob, mask_length, inverse_mask, require_same_masks, expand_adjacent, mask_dropout, non_overlapping: see
+            :func:`fairseq.data.data_utils.compute_block_mask_1d`.
+        mask_prob_adjust: kept, and without effect on these masks, as in every release.
         clone_batch: how many times the model repeats a batch, each time with other masks.
         corpus_key: put into batches as ``net_input.corpus_key``.
     """
@@ -135,7 +136,8 @@ class RawAudioDataset(FairseqDataset):
             net_input["padding_mask"] = F.pad(net_input["padding_mask"], (0, missing), value=True)
         if self.is_compute_mask:
             frames = self._num_frames(net_input["source"].shape[1])
-            net_input["precomputed_mask"] = self._block_mask((len(sources) * self.clone_batch, frames))
+            masks = [self.crop_to_max_size(sample["precomputed_mask"], frames, dim=1) for sample in samples]
+            net_input["precomputed_mask"] = torch.cat([F.pad(mask, (0, frames - mask.shape[1])) for mask in masks])
         return {"id": torch.tensor([sample["id"] for sample in samples], dtype=torch.long), "net_input": net_input}
 
     def _num_frames(self, samples: int) -> int:
@@ -144,18 +146,21 @@ class RawAudioDataset(FairseqDataset):
             samples = (samples - kernel) // stride + 1
         return samples
 
-    def _block_mask(self, shape: tuple[int, int]) -> Tensor:
-        return data_utils.compute_block_mask_1d(
-            shape,
-            mask_prob=self.mask_prob,
-            mask_length=self.mask_length,
-            mask_prob_adjust=self.mask_prob_adjust,
-            inverse_mask=self.inverse_mask,
-            require_same_masks=self.require_same_masks,
-            expand_adjcent=self.expand_adjacent,
-            mask_dropout=self.mask_dropout,
-            non_overlapping=self.non_overlapping,
-        ).float()
+    def _sample(self, index: int, source: Tensor) -> dict[str, Any]:
+        """A sample: its number, audio ``(samples,)`` and, with ``compute_mask``, masks ``(clone_batch, frames)``."""
+        sample: dict[str, Any] = {"id": index, "source": source}
+        if self.is_compute_mask:
+            sample["precomputed_mask"] = data_utils.compute_block_mask_1d(
+                (self.clone_batch, self._num_frames(len(source))),
+                mask_prob=self.mask_prob,
+                mask_length=self.mask_length,
+                inverse_mask=self.inverse_mask,
+                require_same_masks=self.require_same_masks,
+                expand_adjcent=self.expand_adjacent,
+                mask_dropout=self.mask_dropout,
+                non_overlapping=self.non_overlapping,
+            ).float()
+        return sample
 
     def _read(self, name: Union[str, "os.PathLike[str]"]) -> Tensor:
         """Audio of a file, or of ``ARCHIVE:OFFSET:LENGTH``, after :meth:`postprocess`."""
@@ -275,7 +280,8 @@ class FileAudioDataset(RawAudioDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.text_compressor.decompress(self.fnames[index])
         with naming_the_place(f"{self.manifest_path}, line {self._lines[index]}"):
-            return {"id": index, "source": self._read(os.path.join(self.root_dir, name))}
+            source = self._read(os.path.join(self.root_dir, name))
+        return self._sample(index, source)
 
 
 class BinarizedAudioDataset(RawAudioDataset):
@@ -336,4 +342,5 @@ class BinarizedAudioDataset(RawAudioDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.fnames_dict.string(self.fnames[index], separator="")
         with naming_the_place(f"{self.lengths_path}, line {index + 1}"):
-            return {"id": index, "source": self._read(os.path.join(self.root_dir, name))}
+            source = self._read(os.path.join(self.root_dir, name))
+        return self._sample(index, source)

@@ -147,24 +147,35 @@ class Waves(RawAudioDataset):
     """Audio that is there already."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"id": index, "source": torch.ones(self.sizes[index])}
+        return self._sample(index, torch.ones(self.sizes[index]))
 
 
-def test_precomputed_masks_have_a_row_per_copy_and_a_column_per_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, Any] = {}
+@pytest.mark.parametrize("pad", [False, True])
+def test_precomputed_masks_follow_their_audio(pad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
 
     def block_mask(shape: tuple[int, int], **options: Any) -> torch.Tensor:
-        seen.update(options, shape=shape)
-        return torch.zeros(shape, dtype=torch.bool)
+        seen.append((shape, options["mask_prob"], options["expand_adjcent"]))
+        return torch.ones(shape, dtype=torch.bool)
 
     monkeypatch.setattr(data_utils, "compute_block_mask_1d", block_mask, raising=False)
     spec = "[(4, 5, 3)] + [(4, 3, 2)]"
-    data = Waves(8000, compute_mask=True, feature_encoder_spec=spec, mask_prob=0.5, clone_batch=2, expand_adjacent=True)
+    data = Waves(
+        8000,
+        pad=pad,
+        compute_mask=True,
+        feature_encoder_spec=spec,
+        mask_prob=0.5,
+        clone_batch=2,
+        expand_adjacent=True,
+    )
     data.sizes = [130, 61, 90]
-    batch = data.collater([data[i] for i in range(3)])
-    mask = batch["net_input"]["precomputed_mask"]
-    assert (mask.shape, mask.dtype) == ((6, 9), torch.float32)
-    assert (seen["shape"], seen["mask_prob"], seen["expand_adjcent"]) == ((6, 9), 0.5, True)
+    mask = data.collater([data[i] for i in range(3)])["net_input"]["precomputed_mask"]
+    # Every sample has masks for all its frames, which are cropped and padded with its audio.
+    assert seen == [((2, 20), 0.5, True), ((2, 9), 0.5, True), ((2, 14), 0.5, True)]
+    assert mask.dtype == torch.float32
+    assert mask.sum(1).tolist() == ([20, 20, 9, 9, 14, 14] if pad else [9] * 6)
+    assert mask.shape == (6, 20 if pad else 9)
 
 
 def test_wrong_convolutions_are_refused_at_once() -> None:
