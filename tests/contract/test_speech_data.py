@@ -426,10 +426,36 @@ def auxiliary_tasks(given: dict[str, Any], root: Path) -> Any:
     return {name: Namespace(args=task, target_dictionary=task.tgt_dict) for name, task in tasks.items()}
 
 
+def source_row(given: dict[str, Any], root: Path, split: str, i: int, row: dict[str, Any], path: str) -> dict[str, Any]:
+    """One line of a table; files that it names are written."""
+
+    def kept(name: str, array: Any) -> Any:
+        store(root, [(name, npy_bytes(array))])
+        return name if given.get("relative") else root / name
+
+    audio = path if given.get("relative") else root / path
+    line: dict[str, Any] = {"id": f"{split}-{i}"}
+    if given["of"] != "s2s":
+        line.update(audio=audio, n_frames=row["n"])
+    elif "units" in row:
+        units = row["units"]
+        line.update(src_audio=audio, src_n_frames=row["n"], tgt_audio=units, tgt_n_frames=len(units.split()))
+    else:
+        target = kept(f"{split}_t{i}.npy", features(given["seed"] + 7 * i + 1, row["tn"], given["tdim"]))
+        line.update(src_audio=audio, src_n_frames=row["n"], tgt_audio=target, tgt_n_frames=row["tn"])
+    for key in ("pitch", "energy"):
+        if key in row:
+            line[key] = kept(f"{split}_{key}{i}.npy", features(*row[key], 1)[:, 0])
+    return {**line, **row.get("cols", {})}
+
+
 def write_speech(given: dict[str, Any], root: Path) -> None:
     for spec in given.get("noises", []):
         (root / "noise").mkdir(exist_ok=True)
         (root / "noise" / "n.wav").write_bytes(wave_bytes(spec))
+    if "stats" in given:
+        dim = given["stats"]
+        np.savez(root / "stats.npz", mean=np.linspace(-1, 1, dim), std=np.linspace(0.5, 2, dim))
     (root / "config.yaml").write_text(given["yaml"].replace("{root}", str(root)), encoding="utf-8")
     for split, rows in given["rows"].items():
         named = []
@@ -440,25 +466,25 @@ def write_speech(given: dict[str, Any], root: Path) -> None:
             else:
                 named.append((f"{split}_{i}.wav", wave_bytes({"seed": seed, "n": row["n"]})))
         paths = store(root, named, f"{split}.zip" if given.get("zip") else None)
-        table = [
-            {
-                "id": f"{split}-{i}",
-                "audio": path if given.get("relative") else root / path,
-                "n_frames": row["n"],
-                **row["cols"],
-            }
-            for i, (row, path) in enumerate(zip(rows, paths))
-        ]
+        table = [source_row(given, root, split, i, row, path) for i, (row, path) in enumerate(zip(rows, paths))]
         write_table(root / f"{split}.tsv", table)
+        if "speaker_dim" in given:
+            files = [f"{split}_s{i}.npy" for i in range(len(rows))]
+            store(root, [(n, npy_bytes(features(50 + i, 1, given["speaker_dim"])[0])) for i, n in enumerate(files)])
+            speakers = [{"id": line["id"], "speaker_embed": root / n} for line, n in zip(table, files)]
+            write_table(root / "spk" / f"{split}.tsv", speakers)
 
 
 def speech_data(given: dict[str, Any], root: Path) -> Any:
+    from fairseq.data.audio.speech_to_speech_dataset import SpeechToSpeechDatasetCreator
     from fairseq.data.audio.speech_to_text_dataset import SpeechToTextDatasetCreator
     from fairseq.data.audio.speech_to_text_joint_dataset import SpeechToTextJointDatasetCreator
+    from fairseq.data.audio.text_to_speech_dataset import TextToSpeechDatasetCreator
 
     write_speech(given, root)
-    words = dictionary(given["words"])
-    cfg = config_class(given["of"])(root / "config.yaml")
+    words = dictionary(given["words"]) if "words" in given else None
+    cfg = config_class("s2t" if given["of"] == "tts" else given["of"])(root / "config.yaml")
+    steps = given.get("n_frames_per_step", 1)
     common = {
         "is_train_split": given.get("train", True),
         "epoch": given.get("epoch", 1),
@@ -470,15 +496,28 @@ def speech_data(given: dict[str, Any], root: Path) -> Any:
         data = SpeechToTextJointDatasetCreator.from_tsv(
             str(root), cfg, given["splits"], words, source, None, None, None, None, **extra
         )
+    elif given["of"] == "s2s":
+        tasks = auxiliary_tasks(given, root)
+        data = SpeechToSpeechDatasetCreator.from_tsv(
+            str(root),
+            cfg,
+            given["splits"],
+            target_is_code=given["code"],
+            tgt_dict=words,
+            n_frames_per_step=steps,
+            multitask=tasks,
+            **common,
+        )
     else:
-        data = SpeechToTextDatasetCreator.from_tsv(
+        creator = TextToSpeechDatasetCreator if given["of"] == "tts" else SpeechToTextDatasetCreator
+        data = creator.from_tsv(
             str(root),
             cfg,
             given["splits"],
             words,
             None,
             None,
-            n_frames_per_step=given.get("n_frames_per_step", 1),
+            n_frames_per_step=steps,
             speaker_to_id={s: i for i, s in enumerate(given["speakers"])} if "speakers" in given else None,
             multitask=auxiliary_tasks(given, root),
             **common,
