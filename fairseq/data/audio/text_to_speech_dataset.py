@@ -90,7 +90,7 @@ class TextToSpeechDataset(SpeechToTextDataset):
             energy=self._per_token(self.energies, index),
         )
 
-    def collater(self, samples: Sequence[TextToSpeechDatasetItem], return_order: bool = False) -> dict[str, Any]:
+    def collater(self, samples: Sequence[Any], return_order: bool = False) -> dict[str, Any]:
         """A mini-batch, longest text first.
 
         Returns:
