@@ -67,14 +67,12 @@ class RawAudioDataset(FairseqDataset):
         # Parsed here, so that a wrong one is found before training.
         self._convolutions = parse_literal(feature_encoder_spec) if compute_mask else []
         self.feature_encoder_spec = feature_encoder_spec
-        self.mask_prob, self.mask_prob_adjust = mask_prob, mask_prob_adjust
-        self.mask_length = mask_length
-        self.inverse_mask = inverse_mask
+        self.mask_prob, self.mask_length, self.mask_dropout = mask_prob, mask_length, mask_dropout
+        self.mask_prob_adjust = mask_prob_adjust
+        self.inverse_mask, self.non_overlapping = inverse_mask, non_overlapping
+        self.expand_adjacent = expand_adjacent
         self.require_same_masks = require_same_masks
         self.clone_batch = clone_batch
-        self.expand_adjacent = expand_adjacent
-        self.mask_dropout = mask_dropout
-        self.non_overlapping = non_overlapping
         self.num_buckets = 0
         self.buckets: Optional[NDArray[Any]] = None
 

@@ -165,11 +165,11 @@ class SpeechToSpeechDataset(SpeechToTextDataset):
                 "prev_output_tokens": previous,
                 "tgt_speaker": speaker,
             },
+            "nsentences": len(samples),
+            "ntokens": ntokens,
             "speaker": speaker,
             "target": target,
             "target_lengths": target_lengths,
-            "ntokens": ntokens,
-            "nsentences": len(samples),
         }
         if return_order:
             batch["order"] = order
@@ -210,10 +210,11 @@ class SpeechToSpeechMultitaskDataset(SpeechToSpeechDataset):
 class SpeechToSpeechDatasetCreator:
     """Makes data sets from TSV files; the class attributes are the names of their columns and the default."""
 
-    KEY_ID, KEY_SRC_AUDIO, KEY_SRC_N_FRAMES = "id", "src_audio", "src_n_frames"
-    KEY_TGT_AUDIO, KEY_TGT_N_FRAMES = "tgt_audio", "tgt_n_frames"
-    KEY_SRC_LANG, KEY_TGT_LANG = "src_lang", "tgt_lang"
     DEFAULT_LANG = ""
+    KEY_ID = "id"
+    KEY_SRC_AUDIO, KEY_TGT_AUDIO = "src_audio", "tgt_audio"
+    KEY_SRC_N_FRAMES, KEY_TGT_N_FRAMES = "src_n_frames", "tgt_n_frames"
+    KEY_SRC_LANG, KEY_TGT_LANG = "src_lang", "tgt_lang"
 
     @classmethod
     def _from_list(
