@@ -20,7 +20,7 @@ from pathlib import Path
 
 TOOLS = (
     *("preprocess", "train", "generate", "interactive", "score", "validate", "eval-lm", "hydra-train"),
-    *("checkpoint", "patch", "env"),
+    *("checkpoint", "patch", "env", "prepare"),
 )
 SIZES = ("--encoder-embed-dim", "--encoder-hidden-dim", "--decoder-embed-dim", "--decoder-hidden-dim")
 SMALL = [word for flag in SIZES for word in (flag, "16")]
@@ -71,6 +71,11 @@ def look_at_installation(smoke: Smoke, outside: Path | None, compiled: bool) -> 
     expect(not compiled or all(found["compiled extensions"].values()), "compiled modules are missing")
     expect(not list(home.rglob("*.pyx")), "sources of compiled modules were installed")
     expect(list((home / "config").rglob("*.yaml")), "configs are missing")
+    script = home / "examples" / "translation" / "prepare-iwslt14.sh"
+    expect(script.is_file(), f"{script} is missing")
+    if os.name != "nt":
+        # The Python of this environment is to be found without being told.
+        expect("usage: prepare-iwslt14.sh" in smoke.run("bash", script, "--help"), f"{script} --help")
     for name in TOOLS:
         expect("usage" in smoke.tool(name, "--help").lower() or name == "hydra-train", f"fairseq-{name} --help")
 
@@ -78,7 +83,7 @@ def look_at_installation(smoke: Smoke, outside: Path | None, compiled: bool) -> 
 def translate(smoke: Smoke) -> None:
     """The shipped plugin, by its bare name: data, training, and every tool that reads the result."""
     sizes = ["--train-size", "200", "--valid-size", "20", "--test-size", "20", "--bpe-operations", "100"]
-    smoke.run(sys.executable, "-m", "fairseq_plugins.tutorial_lstm.prepare", "numbers", "--destdir", "data", *sizes)
+    smoke.tool("prepare", "numbers", "--destdir", "data", *sizes)
     plugin, pair = ["--user-dir", "tutorial_lstm"], ["-s", "de", "-t", "en"]
     command = ["--optimizer", "adam", "--lr", "0.005", "--max-tokens", "400", "--max-epoch", "1", "--save-dir", "run"]
     smoke.tool("train", "data", *plugin, "--arch", "tutorial_simple_lstm", *SMALL, *pair, *command)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import html
 import re
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from fairseq_cli.recipes import download
+
 __all__ = ["URL", "extract", "fetch"]
 
-URL = "http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz"
+URL = "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz"
 TEST_SETS = (
     "IWSLT14.TED.dev2010",
     "IWSLT14.TEDX.dev2012",
@@ -32,28 +32,19 @@ SEGMENT = re.compile(r"<seg[^>]*>(.*?)</seg>", re.DOTALL)
 VALID_EVERY = 23
 
 
-def fetch(target: Path, url: str = URL) -> Path:
-    """Download the archive, unless it is there.
+def fetch(target: Path, url: str = URL, sha256: str | None = None) -> Path:
+    """Download the archive, unless it is there; see ``fairseq_cli.recipes.download`` for how it is checked.
+
+    No checksum was ever published for it, so none is built in: the first download's is recorded beside the archive.
 
     Raises:
         OSError: the download failed; the message says which file to put where instead.
+        ValueError: the file is damaged, or not the one of ``sha256``.
     """
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as out:
-            while block := response.read(1 << 20):
-                out.write(block)
-    except (OSError, urllib.error.URLError) as error:
-        part.unlink(missing_ok=True)
-        raise OSError(
-            f"{url} could not be downloaded ({error}). Get the IWSLT'14 archive de-en.tgz by other means and put it "
-            f"at {target}, or say where it is with --archive"
-        ) from None
-    part.rename(target)
-    return target
+    hint = (
+        f". Get the IWSLT'14 archive de-en.tgz by other means and put it at {target}, or say where it is with --archive"
+    )
+    return download.fetch(target, url, sha256, hint)
 
 
 def extract(archive: Path, folder: Path) -> dict[str, Path]:

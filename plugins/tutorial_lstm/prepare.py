@@ -1,9 +1,9 @@
 """Prepare data for the tutorial: from one of three sources to a data-bin folder.
 
-    python -m plugins.tutorial_lstm.prepare numbers --destdir data-bin/numbers
-    python -m plugins.tutorial_lstm.prepare iwslt14 --destdir data-bin/iwslt14.tokenized.de-en
-    python -m plugins.tutorial_lstm.prepare text --trainpref corpus/train --validpref corpus/valid \\
-        --testpref corpus/test --source-lang de --target-lang en --destdir data-bin/corpus
+    fairseq-prepare numbers --destdir data-bin/numbers
+    fairseq-prepare iwslt14 --destdir data-bin/iwslt14.tokenized.de-en
+    fairseq-prepare text --trainpref corpus/train --validpref corpus/valid --testpref corpus/test \\
+        --source-lang de --target-lang en --destdir data-bin/corpus
 
 ``numbers`` needs no download. ``iwslt14`` fetches the talks or takes ``--archive``. ``text`` takes any parallel
 corpus, one sentence per line, plain or gzipped. All are tokenised, lower-cased and split into subwords the same way.
@@ -13,6 +13,7 @@ An interrupted run continues where it stopped.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -24,19 +25,34 @@ if __package__ in (None, ""):
     __package__ = "plugins.tutorial_lstm"
 
 from fairseq_cli._console import run_command, setup_logging
+from fairseq_cli.recipes.download import check_archive
 
 from . import iwslt14
 from .numbers_corpus import make_corpus
-from .text_pipeline import Cleaning, Stages, apply_subwords, clean_pairs, learn_subwords, open_text, tokenise
+from .text_pipeline import (
+    Cleaning,
+    Stages,
+    apply_subwords,
+    clean_pairs,
+    learn_subwords,
+    need_packages,
+    open_text,
+    tokenise,
+)
 
 __all__ = ["main", "prepare_iwslt14", "prepare_numbers", "prepare_text"]
 
 PARTS = ("train", "valid", "test")
+NEEDS = {
+    "numbers": ("num2words", "subword_nmt"),
+    "iwslt14": ("sacremoses", "subword_nmt"),
+    "text": ("sacremoses", "subword_nmt"),
+}
 
 
 def prepare_numbers(args: argparse.Namespace) -> None:
     """The embedded corpus. Its words are words already; only the subwords have to be learnt."""
-    stages = Stages(args.destdir / "work", args.workers)
+    stages = _stages(args)
     corpus = make_corpus(args.train_size, args.valid_size, args.test_size, args.seed)
     plain = {}
     for part, pairs in corpus.items():
@@ -55,11 +71,15 @@ def _write_if_new(path: Path, text: str) -> None:
 
 def prepare_iwslt14(args: argparse.Namespace) -> None:
     """The IWSLT'14 talks by the recipe that papers compare on."""
-    stages = Stages(args.destdir / "work", args.workers)
-    archive = args.archive or iwslt14.fetch(args.destdir / "work" / "de-en.tgz", args.url)
-    if not Path(archive).exists():
-        raise FileNotFoundError(f"--archive {archive}: no such file")
-    raw = iwslt14.extract(Path(archive), stages.folder / "raw")
+    stages = _stages(args)
+    if args.archive is None:
+        archive = iwslt14.fetch(stages.folder / "de-en.tgz", args.url, args.sha256)
+    elif args.archive.is_file():
+        archive = args.archive
+        check_archive(archive, args.sha256)
+    else:
+        raise FileNotFoundError(f"--archive {args.archive}: no such file")
+    raw = _extract_talks(stages, archive)
     languages = ("de", "en")
     tokens = {
         name: tokenise(stages, path, f"tok.{name}", name.rpartition(".")[2], lower=True) for name, path in raw.items()
@@ -70,6 +90,19 @@ def prepare_iwslt14(args: argparse.Namespace) -> None:
     for language, path in zip(languages, clean):
         plain.update(_split_off_validation(stages, path, language))
     finish(stages, plain, languages, args)
+
+
+def _extract_talks(stages: Stages, archive: Path) -> dict[str, Path]:
+    """The plain text of the archive, as a stage: the later ones are kept as long as the archive is the same."""
+    names = [f"{part}.{language}" for part in ("train", "test") for language in ("de", "en")]
+
+    def work(sources: list[Path], targets: list[Path]) -> None:
+        made = iwslt14.extract(sources[0], stages.folder / "raw")
+        for name, target in zip(names, targets):
+            os.replace(made[name], target)
+
+    made = stages.run("extract", [archive], [f"raw.{name}" for name in names], None, work)
+    return dict(zip(names, made))
 
 
 def _split_off_validation(stages: Stages, path: Path, language: str) -> dict[str, Path]:
@@ -91,7 +124,7 @@ def _split_off_validation(stages: Stages, path: Path, language: str) -> dict[str
 
 def prepare_text(args: argparse.Namespace) -> None:
     """Any parallel corpus."""
-    stages = Stages(args.destdir / "work", args.workers)
+    stages = _stages(args)
     languages = (args.source_lang, args.target_lang)
     plain = {}
     for part in PARTS:
@@ -130,6 +163,10 @@ def _check_same_length(paths: Sequence[Path]) -> None:
         )
 
 
+def _stages(args: argparse.Namespace) -> Stages:
+    return Stages(args.workdir or args.destdir / "work", args.workers)
+
+
 def finish(stages: Stages, plain: dict[str, Path], languages: tuple[str, str], args: argparse.Namespace) -> None:
     """Learn and apply subwords, then binarise into ``args.destdir``."""
     codes = learn_subwords(stages, [plain[f"train.{language}"] for language in languages], args.bpe_operations)
@@ -138,7 +175,17 @@ def finish(stages: Stages, plain: dict[str, Path], languages: tuple[str, str], a
     parts = [part for part in PARTS if f"{part}.{languages[0]}" in plain]
     binarise(stages.folder, parts, languages, args)
     shutil.copyfile(codes, args.destdir / "codes")
+    if args.keep_text:
+        for name in plain:
+            _copy(stages.folder / name, args.destdir / name)
+        _copy(codes, args.destdir / "code")
     print(f"ready: {args.destdir}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = target.with_name(target.name + ".part")
+    shutil.copyfile(source, part)
+    os.replace(part, target)
 
 
 def binarise(folder: Path, parts: Sequence[str], languages: tuple[str, str], args: argparse.Namespace) -> None:
@@ -169,6 +216,14 @@ def get_parser() -> argparse.ArgumentParser:
         source.add_argument(
             "--bpe-operations", type=int, default=operations, help="number of subword merges (default: %(default)s)"
         )
+        source.add_argument(
+            "--workdir", type=Path, metavar="DIR", help="folder of the stages' results (default: DESTDIR/work)"
+        )
+        source.add_argument(
+            "--keep-text",
+            action="store_true",
+            help="also leave the text in subwords, and the merges as 'code', in DESTDIR",
+        )
         return source
 
     numbers = add("numbers", prepare_numbers, "made-up amounts, dates and clock times in words", 400)
@@ -179,6 +234,7 @@ def get_parser() -> argparse.ArgumentParser:
 
     talks = add("iwslt14", prepare_iwslt14, "the IWSLT'14 German-English talks", 10000)
     talks.add_argument("--archive", type=Path, help="the archive de-en.tgz, if it is on disk already")
+    talks.add_argument("--sha256", metavar="HEX", help="refuse an archive with another checksum")
     talks.add_argument("--url", default=iwslt14.URL, help="where to fetch the archive (default: %(default)s)")
 
     text = add("text", prepare_text, "any parallel corpus, plain or gzipped", 10000)
@@ -196,6 +252,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     setup_logging()
     args = get_parser().parse_args(argv)
+    # Known before a corpus is fetched.
+    need_packages(*NEEDS[args.source])
     args.run(args)
 
 

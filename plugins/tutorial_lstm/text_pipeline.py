@@ -16,13 +16,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["Cleaning", "Stages", "apply_subwords", "clean_pairs", "learn_subwords", "open_text", "tokenise"]
+__all__ = [
+    "Cleaning",
+    "Stages",
+    "apply_subwords",
+    "clean_pairs",
+    "learn_subwords",
+    "need_packages",
+    "open_text",
+    "tokenise",
+]
 
 CHUNK = 2000  # lines a worker handles at a time
+# What preparing uses each package for.
+USES = {"num2words": "the numbers corpus", "sacremoses": "tokenising", "subword_nmt": "subwords"}
+
+
+def need_packages(*modules: str) -> None:
+    """Refuse to begin without the packages that a preparation uses.
+
+    Raises:
+        ImportError: names the first one that is missing, and what to install.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise ImportError(
+                f"{USES[module]} needs {module.replace('_', '-')}; install the tutorial's extras: "
+                "pip install 'fairseq[tutorial]'"
+            )
 
 
 def open_text(path: Path) -> TextIO:

@@ -32,7 +32,7 @@ ROWS: list[list[str]] = [
     ["checkpoint_utils"],
     ["trainer"],
     ["training", "options", "benchmark", "model_parallel"],
-    ["hub_utils", "collect_env"],
+    ["hub_utils", "collect_env", "examples"],
 ]  # fmt: skip
 
 # Boxes of one row that may use each other, because one of them is the other's part or contract.

@@ -1,0 +1,1 @@
+"""Scripts that published recipes call by their path, ``site-packages/fairseq/examples/...``; nothing to import."""
