@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fairseq_cli.recipes import download
 
-__all__ = ["URL", "extract", "fetch"]
+__all__ = ["URL", "extract", "fetch", "segments"]
 
 URL = "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz"
 TEST_SETS = (
@@ -73,7 +73,7 @@ def extract(archive: Path, folder: Path) -> dict[str, Path]:
                 for language in ("de", "en")
                 for part, lines in (
                     ("train", _training_lines(text(f"train.tags.de-en.{language}"))),
-                    ("test", (line for name in TEST_SETS for line in _segments(text(f"{name}.de-en.{language}.xml")))),
+                    ("test", (line for name in TEST_SETS for line in segments(text(f"{name}.de-en.{language}.xml")))),
                 )
             }
     except (tarfile.TarError, EOFError) as error:
@@ -92,6 +92,7 @@ def _training_lines(text: str) -> Iterator[str]:
             yield ENCLOSING.sub("", line).strip()
 
 
-def _segments(text: str) -> Iterator[str]:
+def segments(text: str) -> Iterator[str]:
+    """The sentences of a test set: what is inside ``<seg>``, with plain apostrophes."""
     for match in SEGMENT.finditer(text):
         yield " ".join(html.unescape(match.group(1)).replace("\u2019", "'").split())

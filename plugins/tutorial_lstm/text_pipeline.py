@@ -149,20 +149,39 @@ def _moses(language: str) -> Any:
     return MosesTokenizer(language)
 
 
-def _tokenise_lines(language: str, lower: bool, lines: list[str]) -> list[str]:
+@lru_cache(maxsize=4)
+def _normaliser(language: str) -> Any:
+    from sacremoses import MosesPunctNormalizer
+
+    # Control characters are removed as well, as recipes for WMT do.
+    return MosesPunctNormalizer(language, post_remove_control_chars=True)
+
+
+def _tokenise_lines(language: str, lower: bool, style: str, lines: list[str]) -> list[str]:
     tokeniser = _moses(language)
     lines = [line.lower() if lower else line for line in lines]
-    return [tokeniser.tokenize(line.strip(), aggressive_dash_splits=False, return_str=True) for line in lines]
+    if style == "wmt":
+        lines = [_normaliser(language).normalize(line) for line in lines]
+    split = style != "plain"
+    return [tokeniser.tokenize(line.strip(), aggressive_dash_splits=split, return_str=True) for line in lines]
 
 
-def tokenise(stages: Stages, source: Path, result: str, language: str, lower: bool = True) -> Path:
-    """Moses tokenisation of one file (through sacremoses), lower-cased first if asked for."""
+def tokenise(
+    stages: Stages, source: Path, result: str, language: str, lower: bool = True, style: str = "plain"
+) -> Path:
+    """Moses tokenisation of one file (through sacremoses), lower-cased first if asked for.
+
+    Args:
+        style: ``"plain"``; ``"split dashes"``, which makes three tokens of ``a-b``; ``"wmt"``, which normalises
+            punctuation, too.
+    """
 
     def work(sources: list[Path], targets: list[Path]) -> None:
-        lines = partial(_tokenise_lines, language, lower)
+        lines = partial(_tokenise_lines, language, lower, style)
         _map_file(lines, sources[0], targets[0], stages.workers, f"tokenise {source.name}")
 
-    return stages.run(f"tokenise {result}", [source], [result], [language, lower], work)[0]
+    settings = [language, lower, *([] if style == "plain" else [style])]
+    return stages.run(f"tokenise {result}", [source], [result], settings, work)[0]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
 """Worker processes are forked on Linux whatever Python's default is, unless the program has chosen otherwise."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from fairseq.utils.processes import available_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked by default")
 
@@ -52,3 +56,28 @@ batches = iterators.EpochBatchIterator(numbers, numbers.collater, [[0, 1], [2, 3
 print(sorted(int(number) for batch in batches.next_epoch_itr(shuffle=False) for number in batch))
 """
     assert run(program) == "[0, 2, 4, 6, 8, 10]"
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "limit"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/", {"cpu.max": "max 100000"}, 64),
+        ("0::/jobs/one", {"jobs/cpu.max": "100000 100000", "jobs/one/cpu.max": "max 100000"}, 1),
+        ("0::/not/seen/here", {"cpu.max": "50000 100000"}, 1),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ("3:memory:/", {"cpu.max": "100000 100000"}, 64),
+    ],
+)
+def test_cores_are_counted_by_affinity_and_quota(
+    line: str, files: dict[str, str], limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text(line + "\n")
+    for name, text in files.items():
+        path = tmp_path / "sys" / "fs" / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert available_cores(str(tmp_path)) == limit
