@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fairseq.logging.lines import forget_standard_output
+from fairseq.logging.lines import forget_standard_output, use_utf8
 
 __all__ = ["collect", "main", "render"]
 
@@ -165,6 +165,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the report."""
     args = get_parser().parse_args(argv)
+    use_utf8()
     found = collect()
     try:
         print(json.dumps(found, indent=1) if args.json else render(found), flush=True)

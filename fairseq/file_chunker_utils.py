@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any
 
-from fairseq.file_io import PathManager
+from fairseq.file_io import BYTE_ORDER_MARK, PathManager, note_mark
 
 __all__ = ["ChunkLineIterator", "Chunker", "count_lines", "find_offsets", "read_line_blocks", "split_lines"]
 
@@ -36,6 +36,9 @@ def find_offsets(filename: str, num_chunks: int) -> list[int]:
     if num_chunks < 1:
         raise ValueError(f"{filename}: cannot be cut into {num_chunks} parts; give at least one worker")
     with PathManager.open(filename, "rb") as file:
+        # Said once here, not by each process that reads a part.
+        if file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK:
+            note_mark(filename)
         size = file.seek(0, os.SEEK_END)
         ideal = size // num_chunks
         return [0, *(_end_of_line(file, i * ideal, size) for i in range(1, num_chunks)), size]
@@ -69,7 +72,7 @@ def read_line_blocks(
 
     Yields:
         ``(text, num_bytes)``: whole lines, with every line end written as ``\n`` (the last line of a file may lack it),
-        and how many bytes they take in the file.
+        and how many bytes they take in the file. A byte-order mark at the beginning of the file is no part of the text.
 
     Raises:
         UnicodeDecodeError: the message has the file and the line.
@@ -119,6 +122,10 @@ def _behind_last_line(block: bytes) -> int:
 
 
 def _decode(body: bytes, path: str, position: int) -> str:
+    if position == 0 and body.startswith(BYTE_ORDER_MARK):
+        note_mark(path)
+        body = body[len(BYTE_ORDER_MARK) :]
+        position = len(BYTE_ORDER_MARK)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """Files, local or (where the iopath package has a handler for them) remote.
 
 ``PathManager``    the operations that the toolkit uses, as static methods
+``open_text``      read UTF-8 text, whatever the locale is, without a byte-order mark
 ``atomic_open``    write a file that either appears whole or not at all
 """
 
@@ -8,14 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
-__all__ = ["IOPathManager", "PathManager", "atomic_open"]
+__all__ = ["IOPathManager", "PathManager", "atomic_open", "decoded", "open_text", "without_mark"]
+
+logger = logging.getLogger(__name__)
+
+# Editors on Windows write it at the beginning of UTF-8 files. It is no part of the text.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_noted: set[str] = set()
 
 
 def _load_iopath() -> Any:
@@ -202,6 +210,41 @@ class _DeferredFile(io.BytesIO):
         if errors:
             raise errors[0]
         return bool(threads)
+
+
+def open_text(path: str | os.PathLike[str], errors: str | None = None, newline: str | None = None) -> IO[str]:
+    """Open UTF-8 text for reading; a byte-order mark at its beginning is dropped, and a log line says so.
+
+    Args:
+        path: the file; may be a pipe.
+        errors, newline: as for the built-in ``open``.
+    """
+    return decoded(PathManager.open(os.fspath(path), "rb"), str(path), errors, newline)
+
+
+def decoded(file: IO[bytes], name: str, errors: str | None = None, newline: str | None = None) -> IO[str]:
+    """The text of an open binary file, as ``open_text`` gives it."""
+    peek = getattr(file, "peek", None)
+    if peek is not None and peek(len(BYTE_ORDER_MARK)).startswith(BYTE_ORDER_MARK):
+        note_mark(name)
+    # The codec drops the mark also where it cannot be seen beforehand.
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors=errors, newline=newline)
+
+
+def without_mark(lines: Iterable[str], name: str) -> Iterator[str]:
+    """Lines that were decoded elsewhere (standard input), without a byte-order mark before the first."""
+    for number, line in enumerate(lines):
+        if number == 0 and line.startswith("\ufeff"):
+            note_mark(name)
+            line = line[1:]
+        yield line
+
+
+def note_mark(name: str) -> None:
+    """Log, once per file, that its byte-order mark is dropped."""
+    if name not in _noted:
+        _noted.add(name)
+        logger.warning("%s begins with a byte-order mark (U+FEFF), which is dropped", name)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from fairseq.logging.lines import forget_standard_output, setup_logging
+from fairseq.logging.lines import forget_standard_output, setup_logging, use_utf8
 from fairseq.utils.source_names import naming_source
 
 __all__ = ["naming_source", "run_command", "setup_logging"]
@@ -24,8 +24,9 @@ def run_command(command: Callable[[], Any]) -> None:
     as do errors that must be the program's own fault.
     """
     # A stream that the caller closed is None; the output is dropped then.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    use_utf8()
     try:
         command()
         # A reader that went away (| head) shows here at the latest, not as noise at interpreter exit.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from fairseq.compat.signatures import call_build_generator, fitting
 from fairseq.dataclass.limits import GENERATION, check_limits
+from fairseq.file_io import open_text, without_mark
 from fairseq_cli._console import naming_source, run_command, setup_logging
 
 __all__ = ["Batch", "Translation", "buffered_read", "cli_main", "console_main", "main", "make_batches"]
@@ -43,9 +44,9 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
         files.enter_context(naming_source(input))
         if input == "-" and sys.stdin is None:
             raise ValueError("standard input is closed: pipe text into it, or give a file with --input")
-        lines: Iterable[str] = sys.stdin
+        lines: Iterable[str] = without_mark(sys.stdin, "standard input")
         if input != "-":
-            lines = files.enter_context(open(input, encoding="utf-8"))
+            lines = files.enter_context(open_text(input))
         buffer: list[str] = []
         for line in lines:
             buffer.append(line.strip())

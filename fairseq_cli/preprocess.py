@@ -51,7 +51,9 @@ def main(args: Namespace) -> None:
 def _log_files(args: Namespace) -> Iterator[None]:
     """Keep what is logged in the destination folder, too (the text of each message, no more), and in ``--log-file``."""
     paths = [os.path.join(args.destdir, "preprocess.log"), getattr(args, "log_file", None)]
-    handlers = [logging.FileHandler(filename=path, encoding="utf-8") for path in paths if path]
+    handlers = [
+        logging.FileHandler(filename=path, encoding="utf-8", errors="surrogateescape") for path in paths if path
+    ]
     for handler in handlers:
         logger.addHandler(handler)
     # A caller that configured no logging still gets the file.
@@ -282,7 +284,7 @@ class _Run:
 
     def _copy(self, text: str, name: str, lang: str | None) -> int:
         from fairseq.file_chunker_utils import read_line_blocks, split_lines
-        from fairseq.file_io import atomic_open
+        from fairseq.file_io import BYTE_ORDER_MARK, atomic_open
         from fairseq.tokenizer import tokenize_line
 
         pair = f"{name}.{self.args.source_lang}-{self.args.target_lang}"
@@ -298,6 +300,8 @@ class _Run:
                     out.writelines((" ".join(tokenize(line)) + "\n").encode() for line in lines)
             if tokenize is tokenize_line:
                 with open(text, "rb") as file:
+                    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+                        file.seek(0)
                     shutil.copyfileobj(file, out, 1 << 20)
         return self._not_empty(text, num_lines)
 

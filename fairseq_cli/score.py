@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
+from fairseq.file_io import open_text, without_mark
 from fairseq_cli._console import naming_source, run_command
 
 __all__ = ["cli_main", "console_main", "get_parser"]
@@ -45,8 +46,9 @@ def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
         if args.sys == "-" and sys.stdin is None:
             raise ValueError("standard input is closed: pipe the output into it, or give a file with --sys")
         files.enter_context(naming_source(f"{args.sys} or {args.ref}"))
-        lines = sys.stdin if args.sys == "-" else files.enter_context(open(args.sys, encoding="utf-8"))
-        references = files.enter_context(open(args.ref, encoding="utf-8"))
+        read = files.enter_context
+        lines = without_mark(sys.stdin, "standard input") if args.sys == "-" else read(open_text(args.sys))
+        references = read(open_text(args.ref))
         for number, (output, reference) in enumerate(zip_longest(lines, references), start=1):
             if output is None or reference is None:
                 short, other = (args.sys, args.ref) if output is None else (args.ref, args.sys)

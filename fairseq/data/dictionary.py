@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fairseq.data.word_counts import WordCounts
 from fairseq.file_chunker_utils import find_offsets, read_line_blocks, split_lines
-from fairseq.file_io import PathManager, atomic_open
+from fairseq.file_io import PathManager, atomic_open, open_text, without_mark
 from fairseq.tokenizer import tokenize_line
 
 __all__ = ["Dictionary", "TruncatedDictionary"]
@@ -316,14 +316,14 @@ class Dictionary:
         if isinstance(f, (str, os.PathLike)):
             name = os.fspath(f)
             try:
-                with PathManager.open(name, "r", encoding="utf-8") as file:
+                with open_text(name) as file:
                     lines = file.readlines()
             except UnicodeError as error:
                 raise Exception(
                     f"Incorrect encoding detected in {name}, please rebuild the dataset{_undecodable(name)}"
                 ) from error
         else:
-            lines = f.readlines()
+            lines = list(without_mark(f.readlines(), str(getattr(f, "name", "the dictionary"))))
         first = self._load_meta(lines)
         for number, line in enumerate(lines[first:], start=first + 1):
             self._add_entry(line, f" ({name}, line {number})" if name else f" (line {number})")
@@ -350,19 +350,37 @@ class Dictionary:
     def save(self, f: str | os.PathLike[str] | IO[str]) -> None:
         """Write the dictionary without its special symbols.
 
+        Loading the file gives the same symbols at the same indices: words that overwrite an earlier one are marked.
+
         Args:
             f: a path (its folder is made), or a text file open for writing.
         """
         keys, values = self._get_meta()
-        words, counts = self.symbols[self.nspecial :], self.count[self.nspecial :]
-        self._save(f, zip([*keys, *words], [*values, *counts], strict=True))
+        # Without special symbols there is no number of them either.
+        first = getattr(self, "nspecial", 0)
+        words, counts = self.symbols[first:], self.count[first:]
+        self._save(f, zip([*keys, *words], [*values, *self._marked(first, words, counts)], strict=True))
+
+    def _marked(self, first: int, words: Sequence[str], counts: Sequence[int]) -> Sequence[Any]:
+        """The counts, with the mark behind those of words that are known by then."""
+        if len(self.indices) == len(self.symbols):
+            return counts
+        known = set(self.symbols[:first])
+        marked: list[Any] = []
+        for word, count in zip(words, counts, strict=True):
+            marked.append(f"{count} {OVERWRITE_FLAG}" if word in known else count)
+            known.add(word)
+        return marked
 
     def _save(self, f: Any, kv_iterator: Iterable[tuple[Any, Any]]) -> None:
         """Write pairs, one per line. Subclasses that keep more in the file call it, too."""
         if isinstance(f, (str, os.PathLike)):
             with atomic_open(os.fspath(f)) as file:
                 return self._save(file, kv_iterator)
-        f.writelines(f"{key} {value}\n" for key, value in kv_iterator)
+        for number, (key, value) in enumerate(kv_iterator):
+            # A word that begins with the character of a byte-order mark is kept by a mark before it.
+            mark = "\ufeff" if number == 0 and str(key).startswith("\ufeff") else ""
+            f.write(f"{mark}{key} {value}\n")
 
     def _get_meta(self) -> tuple[list[Any], list[Any]]:
         """Hook: keys and values that a subclass writes before the words."""

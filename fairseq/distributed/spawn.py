@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import multiprocessing.connection
 import os
@@ -69,7 +70,7 @@ class _WorkerLog(_StreamHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         if isinstance(sys.exc_info()[1], OSError):
-            self.setStream(open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+            self.setStream(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         else:
             super().handleError(record)
 
@@ -82,6 +83,10 @@ def _work(
     log_settings: tuple[int, list[tuple[str, str | None]]],
 ) -> None:
     _die_with_parent()
+    # Streams are UTF-8 in the parent, too.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     level, formats = log_settings
     root = logging.getLogger()
     if not root.handlers and formats:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
 from typing import TextIO
 
-__all__ = ["forget_standard_output", "setup_logging"]
+__all__ = ["forget_standard_output", "setup_logging", "use_utf8"]
 
 
 class _LogHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no brackets in Python 3.10
@@ -27,7 +28,7 @@ class _LogHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no bracke
             return
         if not self.goes_on:
             raise error
-        self.setStream(open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+        self.setStream(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         forget_standard_output()
         sys.stderr.write(f"the log cannot be written any more ({error}); the run goes on without it\n")
 
@@ -49,6 +50,20 @@ def setup_logging(stream: TextIO | None = None, goes_on: bool = False) -> None:
         level=os.environ.get("LOGLEVEL", "INFO").upper(),
         handlers=[handler],
     )
+
+
+def use_utf8() -> None:
+    """Make the standard streams UTF-8, whatever the locale and ``PYTHONIOENCODING`` say.
+
+    Text is UTF-8 everywhere else, so another encoding would make known words unknown or end in a
+    ``UnicodeEncodeError``. Bytes of file names that are no UTF-8 are written as they were given.
+    """
+    for stream, errors in ((sys.stdin, "strict"), (sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        # What a program or a test has put in place of a stream may be no text file.
+        # One that was read from already keeps its encoding.
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(io.UnsupportedOperation):
+                stream.reconfigure(encoding="utf-8", errors=errors)
 
 
 def forget_standard_output() -> None:

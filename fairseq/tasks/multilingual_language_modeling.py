@@ -21,6 +21,7 @@ from fairseq.data.token_block_dataset import TokenBlockDataset
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.constants import ChoiceEnum
 from fairseq.dataclass.fields import option
+from fairseq.file_io import open_text
 from fairseq.tasks import register_task
 from fairseq.tasks._text_data import folder_of_epoch, load_dictionary_of, load_split
 from fairseq.tasks.language_modeling import (
@@ -160,7 +161,7 @@ class MultilingualLanguageModelingTask(LanguageModelingTask):
         ratios = dict.fromkeys(languages, 1.0)
         path = self.args.lang_to_offline_shard_ratio
         if path:
-            with open(path, encoding="utf-8") as file:
+            with open_text(path) as file:
                 for number, line in enumerate(file, start=1):
                     fields = line.split()
                     if len(fields) != 2:

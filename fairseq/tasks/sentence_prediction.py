@@ -26,6 +26,7 @@ from fairseq.data.strip_token_dataset import StripTokenDataset
 from fairseq.dataclass.configs import II, MISSING, FairseqDataclass
 from fairseq.dataclass.constants import ChoiceEnum
 from fairseq.dataclass.fields import option
+from fairseq.file_io import open_text
 from fairseq.tasks import register_task
 from fairseq.tasks.fairseq_task import FairseqTask
 
@@ -125,7 +126,7 @@ class SentencePredictionTask(FairseqTask):
         """Targets of a regression, as text: ``num_classes`` numbers per line."""
         path = os.path.join(self.cfg.data, "label", f"{split}.label")
         rows: list[list[float]] = []
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, start=1):
                 values = line.split()
                 if len(values) != self.cfg.num_classes:

@@ -18,6 +18,7 @@ from fairseq.data.prepend_token_dataset import PrependTokenDataset
 from fairseq.data.raw_label_dataset import RawLabelDataset
 from fairseq.data.shorten_dataset import TruncateDataset, maybe_shorten_dataset
 from fairseq.data.sort_dataset import SortDataset
+from fairseq.file_io import open_text
 from fairseq.tasks import register_task
 from fairseq.tasks.fairseq_task import LegacyFairseqTask
 
@@ -95,7 +96,7 @@ class SentenceRankingTask(LegacyFairseqTask):
     def _labels(self, path: str, samples: int) -> list[int]:
         """The right candidate of each sample, from 0, one per line."""
         labels = []
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, start=1):
                 if not (line.strip().isdecimal() and int(line) < self.args.num_classes):
                     raise ValueError(

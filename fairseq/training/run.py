@@ -100,7 +100,7 @@ def _prepare(cfg: Any) -> Any:
     check_limits(cfg, TRAINING)
     _forget_earlier_runs()
     if cfg.common.log_file is not None:
-        logger.addHandler(logging.FileHandler(filename=cfg.common.log_file))
+        logger.addHandler(logging.FileHandler(filename=cfg.common.log_file, encoding="utf-8", errors="surrogateescape"))
     np.random.seed(cfg.common.seed)
     utils.set_torch_seed(cfg.common.seed)
     if distributed_utils.is_master(cfg.distributed_training):

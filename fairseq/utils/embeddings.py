@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fairseq.file_io import open_text
 from fairseq.utils.source_names import naming_source
 
 __all__ = ["load_embedding", "parse_embedding", "print_embed_overlap"]
@@ -26,7 +27,7 @@ def parse_embedding(embed_path: str) -> dict[str, Tensor]:
     """
     vectors: dict[str, Tensor] = {}
     dim = None
-    with open(embed_path, encoding="utf-8") as file, naming_source(embed_path):
+    with open_text(embed_path) as file, naming_source(embed_path):
         next(file, None)  # the header
         for number, line in enumerate(file, start=2):
             token, *values = line.rstrip().split(" ")

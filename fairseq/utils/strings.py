@@ -83,11 +83,11 @@ class FileContentsAction(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        from fairseq.file_io import PathManager
+        from fairseq.file_io import PathManager, open_text
 
         contents = values
         if PathManager.isfile(values):
-            with PathManager.open(values) as file:
+            with open_text(values) as file:
                 contents = file.read().strip()
         setattr(namespace, self.dest, contents)
 
@@ -117,8 +117,10 @@ def load_align_dict(replace_unk: str | None) -> dict[str, str] | None:
         return None
     if not replace_unk or (replace_unk == NO_DICTIONARY and not os.path.exists(replace_unk)):
         return {}
+    from fairseq.file_io import open_text
+
     pairs: dict[str, str] = {}
-    with open(replace_unk, encoding="utf-8") as file:
+    with open_text(replace_unk) as file:
         for number, line in enumerate(file, start=1):
             words = line.split()
             if len(words) != 2:

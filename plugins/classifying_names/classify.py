@@ -37,7 +37,9 @@ def classify(model: Any, task: Any, names: Iterable[str]) -> Iterator[tuple[str,
 def main() -> None:
     """Load the model and answer."""
     from fairseq import checkpoint_utils, utils
+    from fairseq.logging.lines import use_utf8
 
+    use_utf8()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("data", help="the data folder that the model was trained on")
     parser.add_argument("--path", required=True, help="checkpoint")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -19,7 +20,9 @@ from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
+
+from fairseq import file_io
 
 __all__ = [
     "Cleaning",
@@ -51,11 +54,11 @@ def need_packages(*modules: str) -> None:
             )
 
 
-def open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> IO[str]:
     """Open UTF-8 text for reading, plain or gzipped; only line feeds end a line."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
-    return path.open(encoding="utf-8", newline="\n")
+        return file_io.decoded(io.BufferedReader(gzip.open(path)), str(path), newline="\n")  # type: ignore[arg-type]
+    return file_io.open_text(path, newline="\n")
 
 
 @dataclass

@@ -23,7 +23,7 @@ from fairseq.data.multilingual.sampled_multi_epoch_dataset import SampledMultiEp
 from fairseq.data.pair_files import file_prefixes, find_prefix, load_alignments, load_sides
 from fairseq.data.prepend_token_dataset import PrependTokenDataset
 from fairseq.data.transform_eos_lang_pair_dataset import TransformEosLangPairDataset
-from fairseq.file_io import PathManager
+from fairseq.file_io import PathManager, open_text
 
 __all__ = ["SRC_DICT_NAME", "TGT_DICT_NAME", "MultilingualDatasetManager", "load_sampling_weights"]
 
@@ -40,7 +40,7 @@ Named = list[tuple[str, Any]]
 
 def load_sampling_weights(from_file: str) -> dict[str, float]:
     """The weights of data sets by their key (``main:de-en``), from a JSON file."""
-    with PathManager.open(from_file) as file:
+    with open_text(from_file) as file:
         weights = json.load(file)
     if not isinstance(weights, dict):
         raise ValueError(f'{from_file}: expected an object of weights, such as {{"main:de-en": 0.7}}')
@@ -97,7 +97,7 @@ class MultilingualDatasetManager:
         if args.lang_dict and args.langs:
             raise ValueError("--langs and --lang-dict can not both be specified")
         if args.lang_dict:
-            with PathManager.open(args.lang_dict, "r", encoding="utf-8") as file:
+            with open_text(args.lang_dict) as file:
                 langs = [line.strip() for line in file if line.strip()]
             logger.info("%s languages from %s", len(langs), args.lang_dict)
             return langs

@@ -84,7 +84,7 @@ def _write_also_to(log_file: str) -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler) and handler.baseFilename == path:
             return
-    logger.addHandler(logging.FileHandler(path))
+    logger.addHandler(logging.FileHandler(path, encoding="utf-8", errors="surrogateescape"))
 
 
 def build_progress_bar(

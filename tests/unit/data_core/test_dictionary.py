@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fairseq.data.dictionary import Dictionary, TruncatedDictionary
@@ -24,7 +24,10 @@ def dictionary_of(*words, **options):
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=8)
 
 
-@given(entries=st.dictionaries(WORDS, st.integers(-5, 10**12), max_size=20))
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+@given(entries=st.dictionaries(WORDS.filter(lambda word: word not in SPECIAL), st.integers(-5, 10**12), max_size=20))
 @settings(max_examples=60, deadline=None)
 def test_what_was_saved_is_loaded(entries):
     written = Dictionary()
@@ -35,6 +38,51 @@ def test_what_was_saved_is_loaded(entries):
     read = Dictionary.load(io.StringIO(file.getvalue()))
     assert read == written
     assert (read.symbols, read.count) == (written.symbols, written.count)
+
+
+# What a line of a file may have before its count: white space (but no line end), marks, special symbols, repetitions.
+ODD_WORDS = st.one_of(
+    st.sampled_from(
+        [*SPECIAL, "a", "b", "#fairseq:overwrite", "a 5", "a 5 #fairseq:overwrite", "", " ", "\ufeff", "\ufeffa"]
+    ),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\r"), max_size=4),
+)
+FLAGS = st.sampled_from(["", " #fairseq:overwrite"])
+
+
+@given(lines=st.lists(st.tuples(ODD_WORDS, st.integers(-5, 10**12), FLAGS), max_size=12), special=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_every_dictionary_that_loads_is_the_same_after_saving_and_loading(lines, special, tmp_path_factory):
+    text = "".join(f"{word} {count}{flag}\n" for word, count, flag in lines)
+    try:
+        first = Dictionary.load(io.StringIO(text), add_special_symbols=special)
+    except RuntimeError:
+        assume(False)  # a word twice
+    path = tmp_path_factory.mktemp("dictionary", numbered=True) / "dict.txt"
+    first.save(str(path))
+    handle = io.StringIO()
+    first.save(handle)
+    for source in (str(path), io.StringIO(handle.getvalue())):
+        again = Dictionary.load(source, add_special_symbols=special)
+        assert (again.symbols, again.count, again.indices) == (first.symbols, first.count, first.indices)
+    assert path.read_text(encoding="utf-8") == handle.getvalue()
+
+
+def test_a_folder_prepared_with_an_overwriting_dictionary_can_be_read(tmp_path):
+    from fairseq import options
+    from fairseq.tasks.translation import TranslationTask
+    from fairseq_cli.preprocess import main
+
+    given = "a 5\nb 4\na 3 #fairseq:overwrite\n<unk> 1 #fairseq:overwrite\n"
+    (tmp_path / "given.txt").write_text(given, encoding="utf-8")
+    for language in "xy":
+        (tmp_path / f"train.{language}").write_text("a b c\n", encoding="utf-8")
+    words = ["-s", "x", "-t", "y", "--trainpref", f"{tmp_path}/train", "--destdir", f"{tmp_path}/bin"]
+    words += ["--srcdict", f"{tmp_path}/given.txt", "--joined-dictionary"]
+    main(options.get_preprocessing_parser().parse_args(words))
+    read = TranslationTask.load_dictionary(f"{tmp_path}/bin/dict.x.txt")
+    assert read.symbols[4:] == ["a", "b", "a", "<unk>"]
+    assert [read.index(word) for word in ("a", "b", "<unk>", "c")] == [6, 5, 7, 3]
 
 
 @given(rows=st.lists(st.lists(st.sampled_from(["a", "b", "zz", "<unk>", "</s>"]), max_size=6), max_size=6))
