@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fairseq.compat.suggest import Parser
 from fairseq.logging.lines import forget_standard_output, use_utf8
 
 __all__ = ["collect", "main", "render"]
@@ -157,8 +158,9 @@ def render(found: dict[str, dict[str, Any]]) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Print what a bug report needs.")
+    parser = Parser(description="Print what a bug report needs.")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument("--version", action="store_true", help="the version of fairseq alone")
     return parser
 
 
@@ -166,6 +168,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the report."""
     args = get_parser().parse_args(argv)
     use_utf8()
+    if args.version:
+        from fairseq.version import __version__
+
+        print(f"fairseq {__version__}")
+        return
     found = collect()
     try:
         print(json.dumps(found, indent=1) if args.json else render(found), flush=True)

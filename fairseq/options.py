@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from fairseq import _index
 from fairseq.compat.allowed import add_cli_options as add_trust_options
 from fairseq.compat.flags import normalise_flags, translate_old_options
-from fairseq.compat.suggest import unknown_name
+from fairseq.compat.suggest import Parser, near_options, unknown_name
 from fairseq.dataclass.configs import (
     CheckpointConfig,
     CommonConfig,
@@ -72,7 +72,7 @@ class _HelpFormatter(argparse.HelpFormatter):
         return text
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """An argument parser whose complaint about an unknown name says which names come close."""
 
     # Options whose choices are registered names: to be suggested, not listed by the hundred.
@@ -89,6 +89,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # The full usage of a training tool is two screens long; the message would be lost below it.
+        message = self.with_suggestions(message)
         sys.stderr.write(f"usage: {self.prog} [options]  (all of them: {self.prog} --help)\n")
         self.exit(2, f"{self.prog}: error: {message}\n")
 
@@ -357,7 +358,8 @@ def parse_args_and_arch(
         modify_parser(parser)
     wants_help = any(word in HELP_FLAGS for word in argv)
     words = [word for word in argv if word not in HELP_FLAGS]
-    chosen, _ = parser.parse_known_args(words)
+    chosen, unknown = parser.parse_known_args(words)
+    _refuse_mistyped_arch(parser, chosen, unknown)
     _add_chosen_options(parser, chosen, words if wants_help else None)
     if modify_parser is not None:
         modify_parser(parser)
@@ -373,6 +375,12 @@ def parse_args_and_arch(
     if getattr(args, "arch", None) in ARCH_CONFIG_REGISTRY:
         ARCH_CONFIG_REGISTRY[args.arch](args)
     return (args, extra) if parse_known else args
+
+
+def _refuse_mistyped_arch(parser: argparse.ArgumentParser, chosen: Namespace, unknown: Sequence[str]) -> None:
+    """``--archh NAME`` is no missing architecture but a mistyped option."""
+    if getattr(chosen, "arch", "") is None and any("--arch" in near_options(word, ("--arch",)) for word in unknown):
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
 
 def _named(words: Sequence[str] | None, *flags: str) -> bool:

@@ -20,8 +20,9 @@ DTYPES = ("float32", "float16", "bfloat16")
 def get_parser() -> argparse.ArgumentParser:
     """The command line: one subcommand per job."""
     from fairseq.compat.allowed import add_cli_options
+    from fairseq.compat.suggest import Parser
 
-    parser = argparse.ArgumentParser(description=__doc__.split(": ", 1)[1], allow_abbrev=False)
+    parser = Parser(description=__doc__.split(": ", 1)[1], allow_abbrev=False)
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
 
     look = jobs.add_parser("inspect", help="tell what a file holds, without running anything in it")
@@ -202,7 +203,7 @@ def _exit_with_code() -> None:
 
 def console_main() -> None:
     """The ``fairseq-checkpoint`` command: ``cli_main`` with errors as one line."""
-    run_command(_exit_with_code)
+    run_command(_exit_with_code, needs="JOB FILE")
 
 
 if __name__ == "__main__":

@@ -378,7 +378,7 @@ def add_speed_options(parser: Any) -> None:
 
 def console_main() -> None:
     """The console script: as ``cli_main``, and an error is one line and an exit code."""
-    run_command(cli_main)
+    run_command(cli_main, needs="DATA --path CHECKPOINT")
 
 
 if __name__ == "__main__":

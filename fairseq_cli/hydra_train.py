@@ -140,7 +140,7 @@ def cli_main() -> None:
 
 def console_main() -> None:
     """The ``fairseq-hydra-train`` command: ``cli_main`` with errors as one line."""
-    run_command(cli_main)
+    run_command(cli_main, needs="task=NAME task.data=FOLDER model=NAME")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def cli_main(argv: Sequence[str] | None = None) -> None:
 
 def console_main() -> None:
     """The ``fairseq-prepare`` command: ``cli_main`` with errors as one line."""
-    run_command(cli_main)
+    run_command(cli_main, needs="SOURCE --destdir FOLDER")
 
 
 if __name__ == "__main__":

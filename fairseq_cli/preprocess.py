@@ -440,7 +440,7 @@ def _parse_command_line() -> Namespace:
 
 def console_main() -> None:
     """The console script: as ``cli_main``, and an error is one line and an exit code."""
-    run_command(cli_main)
+    run_command(cli_main, needs="--trainpref PREFIX --source-lang SRC --target-lang TGT")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ __all__ = ["cli_main", "console_main", "get_parser"]
 def get_parser() -> argparse.ArgumentParser:
     """Options of fairseq-score."""
     from fairseq import _index
+    from fairseq.compat.suggest import Parser
 
-    parser = argparse.ArgumentParser(description="Score outputs against references, line by line.")
+    parser = Parser(description="Score outputs against references, line by line.")
     parser.add_argument("-s", "--sys", default="-", help="file with outputs, - for standard input")
     parser.add_argument("-r", "--ref", required=True, help="file with references")
     parser.add_argument("-o", "--order", default=4, metavar="N", type=int, help="longest n-gram of BLEU")
@@ -107,7 +108,7 @@ def _text_scorer(name: str) -> Any:
 
 def console_main() -> None:
     """The console script: as ``cli_main``, and an error is one line and an exit code."""
-    run_command(cli_main)
+    run_command(cli_main, needs="--sys FILE --ref FILE")
 
 
 if __name__ == "__main__":

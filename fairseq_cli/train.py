@@ -91,7 +91,7 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
 
 def console_main() -> None:
     """The ``fairseq-train`` command: ``cli_main`` with errors as one line."""
-    run_command(cli_main)
+    run_command(cli_main, needs="DATA --arch NAME")
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def cli_main() -> None:
 
 def console_main() -> None:
     """The ``fairseq-validate`` command: ``cli_main`` with errors as one line."""
-    run_command(cli_main)
+    run_command(cli_main, needs="DATA --path CHECKPOINT --max-tokens N")
 
 
 if __name__ == "__main__":

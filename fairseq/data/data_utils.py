@@ -138,6 +138,8 @@ def load_indexed_dataset(
 def raise_if_valid_subsets_unintentionally_ignored(train_cfg: Any) -> None:
     """Refuse to train when there are validation files that ``--valid-subset`` does not name.
 
+    Meant are ``valid1``, ``valid2``, ...: parts that are easily forgotten. ``valid`` itself may be left out at will.
+
     Raises:
         ValueError: names the subsets and the options that settle it.
     """
@@ -165,7 +167,7 @@ def _find_valid_subsets(data: str) -> list[str]:
     for folder in split_paths(data):
         if os.path.isdir(folder):
             parts = (name.split(".")[0] for name in os.listdir(folder))
-            names.update(name for name in parts if re.fullmatch(r"valid\d*", name))
+            names.update(name for name in parts if re.fullmatch(r"valid\d+", name))
     return sorted(names)
 
 

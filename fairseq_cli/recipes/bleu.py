@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from fairseq.compat.suggest import Parser
 
 __all__ = ["compound_split", "read_generated", "sacrebleu"]
 
@@ -47,7 +48,7 @@ def compound_split(argv: Sequence[str]) -> None:
 
     Writes ``GENERATED.sys`` and ``GENERATED.ref`` and prints what ``fairseq-score`` prints.
     """
-    parser = argparse.ArgumentParser(prog="compound_split_bleu.sh", description="BLEU after splitting compounds.")
+    parser = Parser(prog="compound_split_bleu.sh", description="BLEU after splitting compounds.")
     parser.add_argument("generated", type=Path, help="output of fairseq-generate")
     args = parser.parse_args(argv)
     hypotheses, references = read_generated(args.generated)
@@ -69,7 +70,7 @@ def sacrebleu(argv: Sequence[str]) -> None:
     Raises:
         ImportError: sacremoses is not installed.
     """
-    parser = argparse.ArgumentParser(prog="sacrebleu.sh", description="Detokenised BLEU by sacrebleu.")
+    parser = Parser(prog="sacrebleu.sh", description="Detokenised BLEU by sacrebleu.")
     parser.add_argument("testset", help="name of the test set, e.g. wmt14/full")
     parser.add_argument("source", help="source language")
     parser.add_argument("target", help="target language")

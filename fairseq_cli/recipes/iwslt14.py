@@ -7,10 +7,10 @@ another folder is the same.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from fairseq.compat.suggest import Parser
 from fairseq_cli.prepare import tutorial_module
 from fairseq_cli.recipes.download import find_archive
 from fairseq_cli.recipes.workers import add_workers
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the script with the words of its command line; all of them are optional."""
     prepare = tutorial_module("prepare")
     talks = tutorial_module("iwslt14")
-    parser = argparse.ArgumentParser(prog="prepare-iwslt14.sh", description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(prog="prepare-iwslt14.sh", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--archive", type=Path, help=f"the archive (default: {ARCHIVE} here or in orig/, or fetched)")
     parser.add_argument("--url", default=talks.URL, help="where to fetch it (default: %(default)s)")
     parser.add_argument("--sha256", metavar="HEX", help="refuse an archive with another checksum")

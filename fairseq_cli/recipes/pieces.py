@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import IO, Any
 
+from fairseq.compat.suggest import Parser
+
 __all__ = ["decode", "encode", "train"]
 
 
@@ -42,7 +44,7 @@ def train(argv: Sequence[str]) -> None:
 
 
 def _encode_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spm_encode.py", description="Split text into SentencePiece pieces.")
+    parser = Parser(prog="spm_encode.py", description="Split text into SentencePiece pieces.")
     parser.add_argument("--model", required=True, help="SentencePiece model")
     parser.add_argument("--inputs", nargs="+", default=["-"], help="texts, line by line parallel; - is standard input")
     parser.add_argument("--outputs", nargs="+", default=["-"], help="one per text; - is standard output")
@@ -96,7 +98,7 @@ def decode(argv: Sequence[str]) -> None:
     Raises:
         ValueError: a line of numbers holds something else.
     """
-    parser = argparse.ArgumentParser(prog="spm_decode.py", description="Join SentencePiece pieces to text.")
+    parser = Parser(prog="spm_decode.py", description="Join SentencePiece pieces to text.")
     parser.add_argument("--model", required=True, help="SentencePiece model")
     parser.add_argument("--input", default="-", help="file of pieces (default: standard input)")
     parser.add_argument("--input_format", choices=("piece", "id"), default="piece", help="default: %(default)s")

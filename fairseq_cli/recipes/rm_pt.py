@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fairseq.compat.suggest import Parser
+
 __all__ = ["choose", "main"]
 
 EPOCH = re.compile(r"checkpoint(\d+)\.pt")
@@ -22,7 +24,7 @@ NAMED = re.compile(r"checkpoint_(best|last)\.pt")
 
 def main(argv: Sequence[str]) -> None:
     """Run the script with the words of its command line."""
-    parser = argparse.ArgumentParser(prog="rm_pt.py", description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(prog="rm_pt.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("root_dirs", nargs="*", type=Path, metavar="FOLDER", help="where to look, subfolders included")
     parser.add_argument(
         "--save-last", type=int, default=0, metavar="N", help="keep the newest N (default: %(default)s)"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from fairseq.compat.suggest import near
 from fairseq_cli._console import run_command
 
-__all__ = ["SCRIPTS", "console_main", "run"]
+__all__ = ["INSTEAD", "SCRIPTS", "console_main", "run"]
 
 # name -> module and function; the function takes the words of the command line
 SCRIPTS = {
@@ -25,6 +27,29 @@ SCRIPTS = {
     "spm_train": ("fairseq_cli.recipes.pieces", "train"),
 }
 
+# Other scripts of upstream's that recipes call: what does their job here
+INSTEAD = {
+    "build_sym_alignment": "align with fast_align or eflomal and give the result to fairseq-preprocess --align-suffix",
+    "compare_namespaces": "fairseq-checkpoint diff FIRST SECOND",
+    "convert_dictionary": "nothing is to be done: dictionaries of the Lua version are text files that load as they are",
+    "convert_model": "models of the Lua version cannot be read; train again",
+    "count_docs": "a document ends with an empty line: grep -c '^$' FILE",
+    "eval_lm": "fairseq-eval-lm",
+    "extract": "write the phrases behind the sentence, separated by tabs, for fairseq-interactive --constraints",
+    "generate": "fairseq-generate",
+    "hydra_train": "fairseq-hydra-train",
+    "interactive": "fairseq-interactive",
+    "prepare-iwslt17-multilingual": "fairseq-prepare text --trainpref ..., once per language pair",
+    "prepare-wmt18en2de": "fairseq-prepare text --trainpref ... --clean",
+    "preprocess": "fairseq-preprocess",
+    "read_binarized": "fairseq.data.data_utils.load_indexed_dataset(path, dictionary) from Python",
+    "score": "fairseq-score",
+    "shard_docs": "split -n l/N FILE, and fairseq-preprocess for each part; name the folders as DATA1:DATA2",
+    "split_train_valid_docs": "take every k-th document for validation; a document ends with an empty line",
+    "train": "fairseq-train",
+    "validate": "fairseq-validate",
+}
+
 
 def run(name: str, argv: Sequence[str]) -> None:
     """Run one script by its name (without the ending), with the words of its command line.
@@ -38,15 +63,25 @@ def run(name: str, argv: Sequence[str]) -> None:
 
 def _main() -> None:
     words = sys.argv[1:]
-    if not words or words[0] not in SCRIPTS:
-        known = ", ".join(SCRIPTS)
-        given = f"{words[0]}: no such recipe script. " if words and not words[0].startswith("-") else ""
-        wants_help = bool(words) and words[0] in ("-h", "--help")
-        (sys.stdout if wants_help else sys.stderr).write(
-            f"{given}usage: python -m fairseq_cli.recipes NAME [options]\nNAME is one of: {known}\n"
-        )
-        sys.exit(0 if wants_help else 2)
-    run(words[0], words[1:])
+    # Recipes name a script by its path.
+    name = os.path.basename(words[0]) if words else ""
+    for ending in (".py", ".sh", ".lua"):
+        name = name.removesuffix(ending)
+    if name in SCRIPTS:
+        run(name, words[1:])
+        return
+    usage = f"usage: python -m fairseq_cli.recipes NAME [options]\nNAME is one of: {', '.join(SCRIPTS)}\n"
+    if name in ("-h", "--help"):
+        print(usage, end="")
+        return
+    if name in INSTEAD:
+        usage = f"{words[0]}: what does this script's job: {INSTEAD[name]}\n"
+    elif name and not name.startswith("-"):
+        close = near(name, [*SCRIPTS, *INSTEAD])
+        hint = f"Did you mean: {', '.join(close)}? " if close else ""
+        usage = f"{words[0]}: no such recipe script. {hint}{usage}"
+    sys.stderr.write(usage)
+    sys.exit(2)
 
 
 def console_main() -> None:

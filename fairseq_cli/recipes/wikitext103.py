@@ -5,13 +5,13 @@ Leaves ``wikitext-103/wiki.{train,valid,test}.tokens``, for ``fairseq-preprocess
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from fairseq.compat.suggest import Parser
 from fairseq_cli.recipes.download import check_archive, fetch, find_archive
 
 __all__ = ["SHA256", "URL", "main", "unpack"]
@@ -27,7 +27,7 @@ NAMES = tuple(f"wiki.{part}.tokens" for part in ("train", "valid", "test"))
 
 def main(argv: Sequence[str]) -> None:
     """Run the script with the words of its command line; all of them are optional."""
-    parser = argparse.ArgumentParser(prog="prepare-wikitext-103.sh", description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(prog="prepare-wikitext-103.sh", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--archive", type=Path, help=f"the archive (default: {ARCHIVE} here, or fetched)")
     parser.add_argument("--url", default=URL, help="where to fetch it (default: %(default)s)")
     parser.add_argument("--sha256", metavar="HEX", help="refuse an archive with another checksum")

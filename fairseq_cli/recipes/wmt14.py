@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from fairseq.compat.suggest import Parser
 from fairseq_cli.prepare import tutorial_module
 from fairseq_cli.recipes.download import check_archive, fetch, find_archive
 from fairseq_cli.recipes.workers import add_workers
@@ -112,7 +113,7 @@ def english_french(argv: Sequence[str]) -> None:
 
 def _parser(name: str) -> argparse.ArgumentParser:
     text = "Fetch, tokenise and split into subwords. Archives in this folder or in orig/ are taken as they are."
-    parser = argparse.ArgumentParser(prog=name, description=text)
+    parser = Parser(prog=name, description=text)
     parser.add_argument(
         "--bpe-operations", type=int, default=40000, help="number of subword merges (default: %(default)s)"
     )

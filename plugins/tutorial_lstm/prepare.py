@@ -24,6 +24,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     __package__ = "plugins.tutorial_lstm"
 
+from fairseq.compat.suggest import Parser
 from fairseq_cli._console import run_command, setup_logging
 from fairseq_cli.recipes.download import check_archive
 
@@ -205,7 +206,7 @@ def binarise(folder: Path, parts: Sequence[str], languages: tuple[str, str], arg
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line of this tool."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(description=(__doc__ or "").split("\n\n")[0])
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
     def add(name: str, run: object, text: str, operations: int) -> argparse.ArgumentParser:

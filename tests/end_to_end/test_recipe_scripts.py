@@ -16,7 +16,7 @@ import torch
 
 import fairseq
 from fairseq_cli.recipes import bleu, wmt14
-from fairseq_cli.recipes.scripts import SCRIPTS, run
+from fairseq_cli.recipes.scripts import INSTEAD, SCRIPTS, run
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = Path(fairseq.__file__).parent / "examples"
@@ -256,7 +256,23 @@ def test_wikitext_is_unpacked_without_the_folders_of_its_archive(tmp_path: Path)
     assert made[1].read_text() == "train \n"
 
 
-def test_an_unknown_recipe_script_is_named(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fairseq_cli.recipes", "prepare-iwslt15"]
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("prepare-iwslt15.sh", "prepare-iwslt15.sh: no such recipe script. Did you mean: prepare-iwslt14"),
+        ("scripts/read_binarized.py", "scripts/read_binarized.py: what does this script's job: fairseq.data."),
+        ("train.py", "train.py: what does this script's job: fairseq-train\n"),
+        ("qqq", "qqq: no such recipe script. usage: "),
+    ],
+)
+def test_the_error_for_another_script_names_what_does_its_job(name: str, said: str) -> None:
+    command = [sys.executable, "-m", "fairseq_cli.recipes", name]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100)
-    assert done.returncode == 2 and done.stderr.startswith("prepare-iwslt15: no such recipe script. usage: ")
+    assert done.returncode == 2 and done.stderr.startswith(said)
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is part of the checkout only")
+def test_the_page_of_the_recipes_maps_every_script() -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert [name for name in (*SCRIPTS, *INSTEAD) if f"{name}." not in page and f"`{name}" not in page] == []
+    assert all(path in page for path in OLD_PATHS)

@@ -442,6 +442,9 @@ def test_unlisted_validation_sets_are_refused(pairs):
     cfg = SimpleNamespace(dataset=dataset, task=SimpleNamespace(data=str(pairs)))
     with pytest.raises(ValueError, match="valid1"):
         data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
+    # The first part may be left out: only those with a number behind their name are easily forgotten.
+    dataset.valid_subset = "valid1"
+    data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
     dataset.valid_subset = "valid,valid1"
     data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
 

@@ -25,7 +25,6 @@ def fails_with(error: BaseException) -> Callable[[], None]:
         (FileNotFoundError("x.txt: no such file"), 1, "FileNotFoundError: x.txt: no such file"),
         (Exception("two\nlines"), 1, "Exception: two lines"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (ValueError(), 1, "ValueError: no further explanation; set FAIRSEQ_TRACEBACK=1 to see where"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(
@@ -81,3 +80,86 @@ def test_a_configured_program_keeps_its_logging() -> None:
         assert logging.root.handlers == before
     finally:
         logging.root.removeHandler(handler)
+
+
+class Half:
+    """Leaves a method out, as a plug-in may."""
+
+    def size(self) -> int:
+        raise NotImplementedError
+
+
+def silent() -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (lambda: Half().size(), "NotImplementedError: the class Half does not define size, which is needed here ("),
+        (silent, "AssertionError: "),
+        (fails_with(NotImplementedError()), "NotImplementedError: command cannot do what is asked of it here ("),
+        (fails_with(ValueError()), "ValueError: raised without a message by command ("),
+    ],
+)
+def test_an_error_without_a_message_says_which_function_raised_it(
+    command: Callable[[], None], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FAIRSEQ_TRACEBACK", raising=False)
+    with pytest.raises(SystemExit):
+        run_command(command)
+    line = capsys.readouterr().err
+    assert line.startswith(said) and "test_console.py" in line and len(line.splitlines()) == 1
+
+
+TOOLS = ["train", "preprocess", "generate", "interactive", "score", "validate", "eval_lm", "hydra_train", "checkpoint"]
+TOOLS += ["prepare", "recipes"]
+
+
+def tool(name: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", f"fairseq_cli.{name}", *words]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=100)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_without_arguments_shows_its_usage(name: str) -> None:
+    done = tool(name)
+    assert done.returncode == 2 and done.stderr.startswith("usage: ") and len(done.stderr.splitlines()) == 2
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_tool_tells_its_version(name: str) -> None:
+    from fairseq.version import __version__
+
+    done = tool(name, "--version")
+    assert (done.returncode, done.stdout) == (0, f"fairseq {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "data", "--arch", "lstm", "--max-token", "5"], "Did you mean --max-tokens or"),
+        (["train", "data", "--arch", "lstm", "--max_tokens", "5"], "Did you mean --max-tokens by --max_tokens?"),
+        (["train", "data", "--arch", "lstm", "--encoder-embd-dim=5"], "Did you mean --encoder-embed-dim"),
+        (["train", "data", "--archh", "lstm"], "Did you mean --arch by --archh?"),
+        (["preprocess", "--trainperf", "x"], "Did you mean --trainpref by --trainperf?"),
+        (["generate", "data", "--beams", "5"], "Did you mean --beam or"),
+        (["interactive", "data", "--buffer-sise", "5"], "Did you mean --buffer-size or"),
+        (["validate", "data", "--pth", "x"], "Did you mean --path by --pth?"),
+        (["eval_lm", "data", "--context-windw", "5"], "Did you mean --context-window"),
+        (["score", "--reff", "x"], "Did you mean --ref by --reff?"),
+        (["checkpoint", "average", "--inptus", "x", "--output", "y"], "Did you mean --inputs by --inptus?"),
+        (["checkpoint", "inspect", "x", "--jsn"], "Did you mean --json by --jsn?"),
+        (["prepare", "numbers", "--dest-dir", "x"], "Did you mean --destdir by --dest-dir?"),
+        (["recipes", "rm_pt", "x", "--save-lst", "5"], "Did you mean --save-last by --save-lst?"),
+    ],
+)
+def test_a_mistyped_option_gets_its_near_name(words: list[str], said: str) -> None:
+    done = tool(*words)
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_an_option_like_no_other_is_only_refused() -> None:
+    done = tool("train", "data", "--arch", "lstm", "--qqq-www", "5")
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith("unrecognized arguments: --qqq-www 5")

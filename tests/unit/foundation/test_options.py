@@ -138,3 +138,22 @@ def test_help_shows_the_options_of_what_is_chosen(words: list[str], expected: st
     )
     done = subprocess.run([sys.executable, "-c", program, *words, "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and expected in done.stdout and unexpected not in done.stdout
+
+
+def test_a_name_of_upstreams_that_is_not_there_yet_is_said_to_be_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    from fairseq.compat.suggest import unknown_name
+    from fairseq.compat.upstream_names import UPSTREAM
+    from fairseq.models import ARCH_MODEL_REGISTRY
+
+    known = ["transformer", "lstm", "bart_basis"]
+    said = unknown_name("--arch", "bart_base", known)
+    assert "upstream's fairseq has it, this version does not have it yet" in said and "--user-dir" not in said
+    assert "Names like it: bart_basis." in said
+    assert "--user-dir" in unknown_name("--arch", "bart_bsae", known)
+    assert "does not have it yet" in unknown_name("--lr-scheduler", "pass_through", ["fixed"])
+    missing = sorted(UPSTREAM["arch"] - set(ARCH_MODEL_REGISTRY) - {"transformer"})
+    assert len(UPSTREAM["arch"]) > 150
+    for name in missing[:1]:
+        with pytest.raises(SystemExit):
+            parse("data", "--arch", name)
+        assert "does not have it yet" in capsys.readouterr().err
