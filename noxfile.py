@@ -43,10 +43,25 @@ def minor(version: str) -> int:
     return int(version.split(".")[1])
 
 
+def install_and_tell(session: nox.Session, *what: str, then: str) -> None:
+    """Install with the installer's own progress on the screen, after a line on what is done and how long it takes.
+
+    Args:
+        session: the job.
+        what: requirements.
+        then: what comes after the installation, with its minutes.
+    """
+    session.log("Step 1 of 2: installing fairseq, PyTorch (up to 3 GB with CUDA) and what else is needed.")
+    session.log("That takes 2 to 10 minutes the first time, by the network; later it takes seconds.")
+    session.install(*what, silent=False)
+    session.log("Step 2 of 2: %s", then)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite on the Python that nox runs on. Arguments go to pytest."""
-    session.install("-e", ".", *group("test"))
+    then = "the test suite, 6 to 30 minutes on two cores; pytest prints a dot for each test."
+    install_and_tell(session, "-e", ".", *group("test"), then=then)
     # In several processes; the tests share no file and no port.
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto", "--maxprocesses", "8"]))
 
@@ -62,7 +77,8 @@ def contract(session: nox.Session) -> None:
 @nox.session
 def tutorial(session: nox.Session) -> None:
     """Run the main job: prepare the numbers corpus, train the tutorial LSTM, translate unseen sentences, score them."""
-    session.install("-e", ".[tutorial]")
+    then = "data, training, translation and BLEU, about 5 minutes on two cores; every command is printed."
+    install_and_tell(session, "-e", ".[tutorial]", then=then)
     session.run("python", "scripts/run_tutorial.py", *session.posargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import sys
@@ -84,3 +85,52 @@ def test_the_api_reference_reads_sources_and_imports_nothing() -> None:
 )
 def test_subjects_of_commits_are_checked(subject: str, is_wrong: bool) -> None:
     assert bool(load("scripts/check_subjects.py").wrong(subject)) is is_wrong
+
+
+def test_the_tutorials_threads_are_bounded_to_the_cores_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    tutorial = load("scripts/run_tutorial.py")
+    monkeypatch.setattr(tutorial, "available_cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert tutorial.environment()["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert tutorial.environment()["OMP_NUM_THREADS"] == "7"
+
+
+def test_the_tutorial_translates_with_a_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    tutorial = load("scripts/run_tutorial.py")
+    program = "for i in range(4): print(f'S-{i}\\tx'); print(f'D-{i}\\t-1\\tx')"
+    said = tutorial.translate([sys.executable, "-c", program], 4)
+    assert len(said.splitlines()) == 8
+    assert "translating: 100%" in capfd.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        tutorial.translate([sys.executable, "-c", "print('why'); raise SystemExit(5)"], 4)
+    assert stop.value.code == 5 and "why" in capfd.readouterr().out
+
+
+@functools.cache
+def noxfile() -> ModuleType:
+    """Loaded once: a job may be registered once."""
+    return load("noxfile.py")
+
+
+@pytest.mark.parametrize("job", ["tutorial", "tests"])
+def test_the_readmes_jobs_say_what_they_do_and_how_long_it_takes(job: str) -> None:
+    pytest.importorskip("nox")
+    told: list[str] = []
+
+    class Session:
+        posargs: list[str] = []
+
+        def log(self, text: str, *args: object) -> None:
+            told.append(text % args if args else text)
+
+        def install(self, *what: str, silent: bool = True) -> None:
+            assert told and "minutes" in " ".join(told), "nothing was said before the installation"
+            assert not silent, "the installer's progress is hidden"
+            told.append("installed")
+
+        def run(self, *command: str) -> None:
+            told.append("ran")
+
+    getattr(noxfile(), job).func(Session())
+    assert told[-1] == "ran" and "minutes" in told[told.index("installed") + 1]
