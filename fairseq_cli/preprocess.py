@@ -21,6 +21,10 @@ __all__ = ["cli_main", "console_main", "dataset_dest_file", "dataset_dest_prefix
 
 logger = logging.getLogger("fairseq_cli.preprocess")
 
+# Left by the recipes' scripts, which binarise what upstream's left as text. The published recipe goes on with
+# fairseq-preprocess, perhaps into the same folder: that must not be refused for files that the user did not ask for.
+MADE_BY_RECIPE = ".binarised-by-recipe"
+
 
 def main(args: Namespace) -> None:
     """Preprocess the texts that the options name.
@@ -171,6 +175,13 @@ class _Run:
 
     def _check_options(self) -> None:
         args = self.args
+        made_by_recipe = os.path.join(args.destdir, MADE_BY_RECIPE)
+        if os.path.exists(made_by_recipe):
+            logger.info("%s was binarised by a recipe's script; it is made anew", args.destdir)
+            for lang in (args.source_lang, args.target_lang):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(self._dictionary_path(lang))
+            os.remove(made_by_recipe)
         if args.dataset_impl == "huffman":
             raise AssertionError("preprocessing.py doesn't support Huffman yet, use HuffmanCodeBuilder directly.")
         if args.dataset_impl == "fasta":

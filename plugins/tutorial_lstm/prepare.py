@@ -177,9 +177,12 @@ def finish(stages: Stages, plain: dict[str, Path], languages: tuple[str, str], a
     binarise(stages.folder, parts, languages, args)
     shutil.copyfile(codes, args.destdir / "codes")
     if args.keep_text:
+        from fairseq_cli.preprocess import MADE_BY_RECIPE
+
         for name in plain:
             _copy(stages.folder / name, args.destdir / name)
         _copy(codes, args.destdir / "code")
+        (args.destdir / MADE_BY_RECIPE).touch()
     print(f"ready: {args.destdir}")
 
 

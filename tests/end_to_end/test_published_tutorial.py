@@ -184,6 +184,19 @@ def test_a_second_call_keeps_what_is_done(prepared: Path) -> None:
     assert data.read_bytes() == before
 
 
+def test_a_recipe_that_goes_on_with_preprocessing_may_write_to_the_same_folder(prepared: Path) -> None:
+    text = "data-bin/iwslt14.tokenized.de-en"
+    words = ["--source-lang", "de", "--target-lang", "en", "--trainpref", f"{text}/train", "--validpref"]
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", *words, f"{text}/valid", "--joined-dictionary"]
+    run([*command, "--destdir", text], prepared)
+    folder = prepared / text
+    assert (folder / "dict.de.txt").read_bytes() == (folder / "dict.en.txt").read_bytes()
+    # From then on the folder is the user's: as ever, it is not written over.
+    assert "exists already" in run([*command, "--destdir", text], prepared, code=1)
+    # Elsewhere nothing is different.
+    run([*command, "--destdir", "elsewhere"], prepared)
+
+
 @NEEDS_BASH
 def test_without_an_archive_and_without_a_network_there_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("sacremoses")
