@@ -5,6 +5,7 @@ from typing import Any, Optional
 import numpy as np
 
 from fairseq.data.audio.feature_transforms import AudioFeatureTransform, register_audio_feature_transform
+from fairseq.utils.source_names import naming_array
 
 __all__ = ["GlobalCMVN"]
 
@@ -22,7 +23,7 @@ class GlobalCMVN(AudioFeatureTransform):
 
     def __init__(self, stats_npz_path: str) -> None:
         self.stats_npz_path = stats_npz_path
-        with np.load(stats_npz_path) as stats:
+        with naming_array(str(stats_npz_path)), np.load(stats_npz_path) as stats:
             self.mean, self.std = stats["mean"], stats["std"]
 
     def __repr__(self) -> str:
