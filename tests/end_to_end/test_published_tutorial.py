@@ -33,13 +33,10 @@ MODEL = """
 import torch
 from torch import nn
 
-from fairseq import utils
-from fairseq.models import (
-    FairseqEncoder, FairseqEncoderDecoderModel, FairseqIncrementalDecoder, register_model, register_model_architecture,
-)
+from fairseq import models, utils
 
 
-class Reader(FairseqEncoder):
+class Reader(models.FairseqEncoder):
     def __init__(self, args, dictionary, size=8):
         super().__init__(dictionary)
         self.args = args
@@ -59,7 +56,7 @@ class Reader(FairseqEncoder):
         return {"state": encoder_out["state"].index_select(0, new_order)}
 
 
-class Writer(FairseqIncrementalDecoder):
+class Writer(models.FairseqIncrementalDecoder):
     def __init__(self, dictionary, dropout, size=8):
         super().__init__(dictionary)
         self.embed_tokens = nn.Embedding(len(dictionary), size, padding_idx=dictionary.pad())
@@ -75,8 +72,8 @@ class Writer(FairseqIncrementalDecoder):
         return self.output_projection(self.lstm(torch.cat([words, seen], dim=2), initial)[0]), None
 
 
-@register_model("simple_lstm")
-class SimpleLSTM(FairseqEncoderDecoderModel):
+@models.register_model("simple_lstm")
+class SimpleLSTM(models.FairseqEncoderDecoderModel):
     @staticmethod
     def add_args(parser):
         parser.add_argument("--encoder-dropout", type=float, default=0.1)
@@ -87,7 +84,7 @@ class SimpleLSTM(FairseqEncoderDecoderModel):
         return cls(Reader(args, task.source_dictionary), Writer(task.target_dictionary, args.decoder_dropout))
 
 
-@register_model_architecture("simple_lstm", "tutorial_simple_lstm")
+@models.register_model_architecture("simple_lstm", "tutorial_simple_lstm")
 def tutorial_simple_lstm(args):
     pass
 """
