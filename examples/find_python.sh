@@ -10,7 +10,7 @@ if [ -n "${PYTHON:-}" ]; then
     candidates=("$PYTHON")
 else
     case "$folder" in
-        */fairseq/examples)
+        *-packages/fairseq/examples)
             # PREFIX/lib/python3.X/site-packages, or PREFIX/Lib/site-packages on Windows
             library=$(dirname "${folder%/fairseq/examples}")
             version=$(basename "$library")
