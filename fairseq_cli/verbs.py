@@ -30,6 +30,11 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
+    "prepare": Verb(
+        "fairseq_cli.prepare.command:console_main",
+        "make a data folder from raw text: the tutorial's corpora or a corpus of yours",
+        "fairseq_cli.prepare.command:get_parser",
+    ),
     "preprocess": Verb(
         "fairseq_cli.preprocess:console_main",
         "make dictionaries and memory-mapped data from tokenised text",

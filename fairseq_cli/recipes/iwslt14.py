@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairseq.compat.suggest import Parser
-from fairseq_cli.prepare import tutorial_module
+from fairseq_cli.prepare import command, text_pipeline
+from fairseq_cli.prepare import iwslt14 as talks
 from fairseq_cli.recipes.download import find_archive
 from fairseq_cli.recipes.workers import add_workers
 
@@ -23,8 +24,6 @@ ARCHIVE = "de-en.tgz"
 
 def main(argv: Sequence[str]) -> None:
     """Run the script with the words of its command line; all of them are optional."""
-    prepare = tutorial_module("prepare")
-    talks = tutorial_module("iwslt14")
     parser = Parser(prog="prepare-iwslt14.sh", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--archive", type=Path, help=f"the archive (default: {ARCHIVE} here or in orig/, or fetched)")
     parser.add_argument("--url", default=talks.URL, help="where to fetch it (default: %(default)s)")
@@ -35,11 +34,11 @@ def main(argv: Sequence[str]) -> None:
     add_workers(parser)
     args = parser.parse_args(argv)
     # Known before the archive is fetched.
-    tutorial_module("text_pipeline").need_packages(*prepare.NEEDS["iwslt14"])
+    text_pipeline.need_packages(*command.NEEDS["iwslt14"])
     archive = args.archive or find_archive(ARCHIVE, (Path(), Path("orig")))
     if archive is None:
         archive = talks.fetch(Path("orig") / ARCHIVE, args.url, args.sha256)
     words = ["--archive", str(archive), *(["--sha256", args.sha256] if args.sha256 else [])]
     words += ["--destdir", FOLDER, "--workdir", f"{FOLDER}/tmp", "--keep-text"]
     words += ["--workers", str(args.workers), "--bpe-operations", str(args.bpe_operations)]
-    prepare.main(["iwslt14", *words])
+    command.main(["iwslt14", *words])

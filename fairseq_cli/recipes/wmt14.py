@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from fairseq.compat.suggest import Parser
-from fairseq_cli.prepare import tutorial_module
+from fairseq_cli.prepare import iwslt14 as talks
+from fairseq_cli.prepare import text_pipeline as pipeline
 from fairseq_cli.recipes.download import check_archive, fetch, find_archive
 from fairseq_cli.recipes.workers import add_workers
 
@@ -129,7 +130,6 @@ def prepare(corpus: Corpus, workers: int = 1, operations: int = 40000) -> None:
         ValueError: an archive is damaged, or not the expected one.
         ImportError: a package of the tutorial's extra is missing.
     """
-    pipeline = tutorial_module("text_pipeline")
     pipeline.need_packages("sacremoses", "subword_nmt")
     folder = Path(corpus.folder)
     stages = pipeline.Stages(folder / "tmp", workers)
@@ -215,7 +215,6 @@ def _training_text(stages: Any, corpus: Corpus, archives: dict[str, Path], langu
 
 def _test_text(stages: Any, beginning: str, archive: Path, language: str) -> Path:
     """The sentences of a test set, which is XML of a kind."""
-    talks = tutorial_module("iwslt14")
 
     def work(sources: list[Path], targets: list[Path]) -> None:
         with _tar(sources[0]) as tar, _open_member(tar, beginning, language, sources[0]) as file:
@@ -241,7 +240,7 @@ def _split(stages: Any, corpus: Corpus, text: Path, language: str) -> dict[str, 
 
     def work(sources: list[Path], targets: list[Path]) -> None:
         with ExitStack() as stack:
-            lines = stack.enter_context(tutorial_module("text_pipeline").open_text(sources[0]))
+            lines = stack.enter_context(pipeline.open_text(sources[0]))
             train, valid = (stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in targets)
             for number, line in enumerate(lines, 1):
                 (valid if number % corpus.valid_every == 0 else train).write(line)

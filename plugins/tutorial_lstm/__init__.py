@@ -2,11 +2,8 @@
 
     fairseq-train DATA --user-dir plugins/tutorial_lstm --arch tutorial_simple_lstm ...
 
-``model``           the encoder, the decoder, their options
-``prepare``         command: a data-bin folder from number words, IWSLT'14 or any parallel text
-``numbers_corpus``  made-up sentence pairs: numbers, dates and clock times
-``text_pipeline``   tokenise, clean, learn and apply subwords
-``iwslt14``         from the archive of the IWSLT'14 talks to plain text
+``model``    the encoder, the decoder, their options
+``prepare``  the former place of ``fairseq prepare``, which makes the tutorial's data
 
 Importing a plugin must register what it offers, so this file imports the model; nothing else is needed for training.
 """

@@ -134,7 +134,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Path:
     """A folder in which the data and the training blocks of "Getting started" were run."""
     folder = tmp_path_factory.mktemp("docs")
     runner = Runner(folder, tools)
-    wanted = ("fairseq-prepare numbers", "--save-dir checkpoints/numbers")
+    wanted = ("fairseq prepare numbers", "--save-dir checkpoints/numbers")
     blocks = [b for b in blocks_of(ROOT / "docs" / "getting-started.md") if any(word in b.text for word in wanted)]
     assert len(blocks) == len(wanted)
     for block in blocks:

@@ -92,7 +92,7 @@ def tutorial_simple_lstm(args):
 
 def make_archive(path: Path, pairs: int = 120) -> Path:
     """A small archive with the layout of the IWSLT'14 talks."""
-    from fairseq_cli.prepare import tutorial_module
+    from fairseq_cli.prepare import iwslt14
 
     draw = random.Random(7)
     words = [("haus", "house"), ("katze", "cat"), ("baum", "tree"), ("wasser", "water"), ("gehen", "walking")]
@@ -108,7 +108,7 @@ def make_archive(path: Path, pairs: int = 120) -> Path:
                 f"train.tags.de-en.{language}": "<url>x</url>\n<title>A</title>\n"
                 + "".join(line + "\n" for line in sentences(pairs, side))
             }
-            for name in tutorial_module("iwslt14").TEST_SETS:
+            for name in iwslt14.TEST_SETS:
                 segments = "".join(f'<seg id="{i}"> {line} </seg>\n' for i, line in enumerate(sentences(3, side), 1))
                 files[f"{name}.de-en.{language}.xml"] = f"<doc>\n{segments}</doc>\n"
             for name, text in files.items():

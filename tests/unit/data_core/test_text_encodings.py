@@ -49,9 +49,9 @@ def by_open_text(path: str) -> str:
 
 
 def by_pipeline(path: str) -> str:
-    from fairseq_cli.prepare import tutorial_module
+    from fairseq_cli.prepare import text_pipeline
 
-    with tutorial_module("text_pipeline").open_text(Path(path)) as file:
+    with text_pipeline.open_text(Path(path)) as file:
         text: str = file.read()
     return text
 

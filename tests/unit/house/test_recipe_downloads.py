@@ -134,6 +134,6 @@ def test_an_archive_lying_around_is_found_in_order(tmp_path: Path) -> None:
 
 
 def test_the_talks_come_over_https() -> None:
-    from fairseq_cli.prepare import tutorial_module
+    from fairseq_cli.prepare import iwslt14
 
-    assert tutorial_module("iwslt14").URL.startswith("https://")
+    assert iwslt14.URL.startswith("https://")

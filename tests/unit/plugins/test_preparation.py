@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from plugins.tutorial_lstm import iwslt14, numbers_corpus
-from plugins.tutorial_lstm.numbers_corpus import make_corpus
-from plugins.tutorial_lstm.text_pipeline import Cleaning, Stages, clean_pairs, open_text
+from fairseq_cli.prepare import iwslt14, numbers_corpus
+from fairseq_cli.prepare.numbers_corpus import make_corpus
+from fairseq_cli.prepare.text_pipeline import Cleaning, Stages, clean_pairs, open_text
 
 pytest.importorskip("num2words")
 
