@@ -14,7 +14,15 @@ from torch import Tensor
 
 from fairseq.logging.meters import AverageMeter, StopwatchMeter, TimeMeter, safe_round
 
-__all__ = ["BaseProgressBar", "WrappedProgressBar", "format_stat", "format_stats", "logger", "rename_logger"]
+__all__ = [
+    "BaseProgressBar",
+    "WrappedProgressBar",
+    "format_stat",
+    "format_stats",
+    "log_line",
+    "logger",
+    "rename_logger",
+]
 
 # One logger for all bars: --log-file hangs its handler here.
 logger = logging.getLogger("fairseq.logging.progress_bar")
@@ -30,6 +38,11 @@ def rename_logger(logger: logging.Logger, new_name: str | None) -> Iterator[logg
         yield logger
     finally:
         logger.name = old_name
+
+
+def log_line(line: str) -> None:
+    """Log a finished line of metrics as the message itself: programs parse ``record.msg``, so it takes no arguments."""
+    logger.info(line)
 
 
 def format_stat(stat: Any) -> Any:
@@ -102,7 +115,7 @@ class BaseProgressBar:
     def _print_pipes(self, stats: Mapping[str, Any], tag: str | None) -> None:
         text = " | ".join(f"{key} {value}" for key, value in format_stats(stats).items())
         with rename_logger(logger, tag):
-            logger.info("%s | %s", self.prefix, text)
+            log_line(f"{self.prefix} | {text}")
 
 
 class WrappedProgressBar(BaseProgressBar):

@@ -8,7 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fairseq.logging.progress_bar.base import BaseProgressBar, format_stat, format_stats, logger, rename_logger
+from fairseq.logging.progress_bar.base import (
+    BaseProgressBar,
+    format_stat,
+    format_stats,
+    log_line,
+    logger,
+    rename_logger,
+)
 
 __all__ = ["JsonProgressBar", "NoopProgressBar", "SimpleProgressBar", "TqdmProgressBar"]
 
@@ -55,7 +62,7 @@ class SimpleProgressBar(_LineBar):
         if self._is_due(step):
             done, total = (self.i or 0) + 1, self.size or 0
             with rename_logger(logger, tag):
-                logger.info("%s:  %5d / %d %s", self.prefix, done, total, self._commas(stats))
+                log_line(f"{self.prefix}:  {done:5d} / {total:d} {self._commas(stats)}")
 
     def print(self, stats: Mapping[str, Any], tag: str | None = None, step: int | None = None) -> None:
         self._print_pipes(stats, tag)
@@ -91,7 +98,7 @@ class JsonProgressBar(_LineBar):
             line["update"] = round(update, 3)
         line.update((key, format_stat(value)) for key, value in stats.items())
         with rename_logger(logger, tag):
-            logger.info("%s", json.dumps(line, default=str))
+            log_line(json.dumps(line, default=str))
 
 
 class TqdmProgressBar(BaseProgressBar):

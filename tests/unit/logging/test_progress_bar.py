@@ -179,3 +179,20 @@ def test_the_old_builder_fills_in_the_format() -> None:
     args = Namespace(no_progress_bar=True, log_interval=5)
     assert isinstance(progress_bar.build_progress_bar(args, [1]), progress_bar.NoopProgressBar)
     assert args.log_format == "none"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"log_format": "simple"}, {"log_format": "json"}, {}], ids=["simple", "json", "tqdm"]
+)
+def test_a_finished_line_is_the_message_itself(
+    settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with caplog.at_level(logging.INFO):
+        bar = progress_bar.progress_bar(Counting(range(2)), epoch=1, prefix="100%", log_interval=1, **settings)
+        for step, _ in enumerate(bar, start=1):
+            bar.log({"a%s": 1.5}, tag="train_inner", step=step)
+        bar.print({"a%s": 1.5}, tag="valid", step=2)
+    assert {record.name for record in caplog.records} >= {"valid"}
+    for record in caplog.records:
+        assert record.args == () and record.msg == record.getMessage()
