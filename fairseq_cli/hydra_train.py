@@ -139,8 +139,11 @@ def cli_main() -> None:
 
 
 def console_main() -> None:
-    """The ``fairseq-hydra-train`` command: ``cli_main`` with errors as one line."""
-    run_command(cli_main, needs="task=NAME task.data=FOLDER model=NAME")
+    """The ``fairseq-hydra-train`` command: ``cli_main`` with errors as one line; it saves and leaves on signals."""
+    from fairseq.training import preemption
+
+    with preemption.command():
+        run_command(cli_main, needs="task=NAME task.data=FOLDER model=NAME")
 
 
 if __name__ == "__main__":

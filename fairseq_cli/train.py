@@ -90,8 +90,11 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
 
 
 def console_main() -> None:
-    """The ``fairseq-train`` command: ``cli_main`` with errors as one line."""
-    run_command(cli_main, needs="DATA --arch NAME")
+    """The ``fairseq-train`` command: ``cli_main`` with errors as one line, which saves and leaves on signals."""
+    from fairseq.training import preemption
+
+    with preemption.command():
+        run_command(cli_main, needs="DATA --arch NAME")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def main(cfg: Any) -> None:
     _try_validation_data(cfg, trainer)
     started = time.time()
     try:
-        with preemption.leave_on_signals(), profiling.recorded(cfg, trainer):
+        with preemption.leave_if_command(), profiling.recorded(cfg, trainer):
             _epochs(cfg, trainer, task, epoch_itr)
     finally:
         # What comes after training is no forward pass: --heartbeat-timeout must not take it for a stall.
