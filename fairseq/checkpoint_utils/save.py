@@ -132,7 +132,7 @@ def _digit(cfg: Any, epoch: int, updates: int, val_loss: float) -> int:
 
 
 def _best_pattern(cfg: Any, suffix: str) -> str:
-    return rf"checkpoint\.best_{re.escape(cfg.best_checkpoint_metric)}_(\d+\.?\d*){re.escape(suffix)}\.pt"
+    return rf"checkpoint\.best_{re.escape(cfg.best_checkpoint_metric)}_(-?\d+\.?\d*){re.escape(suffix)}\.pt"
 
 
 def _worst_kept(cfg: Any, val_loss: float, suffix: str) -> float:

@@ -253,8 +253,9 @@ class StopwatchMeter(Meter):
         self.n: Any = 0
         self.start_time: Optional[float] = None
 
-    def start(self) -> None:
-        self.start_time = time.perf_counter()
+    def start(self, elapsed: float = 0.0) -> None:
+        """Start the clock, as if it had been running for ``elapsed`` seconds."""
+        self.start_time = time.perf_counter() - elapsed
 
     def stop(self, n: Any = 1, prehook: Optional[Callable[[], Any]] = None) -> None:
         """Add the time since ``start``; without one this does nothing.

@@ -63,6 +63,20 @@ class AMPOptimizer(_Delegating):
         """The scale after an overflow."""
         return self.scaler.get_scale() * self.scaler.get_backoff_factor()
 
+    def notes(self) -> dict[str, Any]:
+        """The loss scale and its growth, which the optimizer's own state has no place for."""
+        return {"scaler": {name: float(value) for name, value in self.scaler.state_dict().items()}}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned."""
+        saved = {name: float(value) for name, value in notes["scaler"].items()}
+        if not saved or not self.scaler.is_enabled():
+            return
+        # Only what changes in training: factors and intervals are those of this run's options.
+        current = self.scaler.state_dict()
+        current.update(scale=saved["scale"], _growth_tracker=int(saved["_growth_tracker"]))
+        self.scaler.load_state_dict(current)
+
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of the scaled loss."""
         self.scaler.scale(loss).backward()

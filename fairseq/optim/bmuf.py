@@ -73,6 +73,15 @@ class FairseqBMUF(FairseqOptimizer):
         self.initial_state = self._wrapped.state_dict()
         self._reset_blocks()
 
+    def notes(self) -> dict[str, Any]:
+        """The number of updates, which decides when workers meet, and what the optimizer inside has to say."""
+        return {**self._wrapped.notes(), "bmuf_updates": self._num_updates}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned."""
+        self._num_updates = int(notes["bmuf_updates"])
+        self._wrapped.resume(notes)
+
     def multiply_grads(self, c: float | Tensor) -> None:
         self._wrapped.multiply_grads(c)
 

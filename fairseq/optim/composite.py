@@ -222,6 +222,14 @@ class CompositeLRScheduler(FairseqLRScheduler):
         for name, state in state_dict.items():
             self.lr_schedulers[name].load_state_dict(state)
 
+    def notes(self) -> Dict[str, Any]:
+        return {name: schedule.notes() for name, schedule in self.lr_schedulers.items()}
+
+    def resume(self, notes: Dict[str, Any]) -> None:
+        for name, schedule in self.lr_schedulers.items():
+            if notes.get(name):
+                schedule.resume(notes[name])
+
     def step_begin_epoch(self, epoch: int) -> None:
         for schedule in self.lr_schedulers.values():
             schedule.step_begin_epoch(epoch)

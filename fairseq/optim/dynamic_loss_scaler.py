@@ -20,6 +20,8 @@ class DynamicLossScaler:
         min_loss_scale: give up at this.
     """
 
+    _COUNTERS = ("_iter", "_last_overflow", "_last_rescale", "_overflows")
+
     def __init__(
         self,
         init_scale: float = 2.0**15,
@@ -39,6 +41,16 @@ class DynamicLossScaler:
         self._last_overflow = -1
         self._last_rescale = -1
         self._overflows = 0
+
+    def notes(self) -> dict[str, Any]:
+        """The counters, which decide when the scale changes next; ``loss_scale`` is saved with the optimizer."""
+        return {name: int(getattr(self, name)) for name in self._COUNTERS}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned."""
+        values = {name: int(notes[name]) for name in self._COUNTERS}
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def scale(self, outputs: Any) -> Any:
         """``outputs`` (a loss) times the scale."""

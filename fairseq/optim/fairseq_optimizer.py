@@ -119,6 +119,13 @@ class FairseqOptimizer:
             for group in self.param_groups:
                 group.update(optimizer_overrides)
 
+    def notes(self) -> dict[str, Any]:
+        """What a resumed run must know besides ``state_dict``, whose layout is upstream's; numbers and text only."""
+        return {}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned; called after ``load_state_dict``."""
+
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of ``loss`` (0-dim) to those of the parameters."""
         loss.backward()

@@ -132,6 +132,18 @@ class _Delegating(optim.FairseqOptimizer):
     def supports_flat_params(self) -> bool:
         return self._inner.supports_flat_params
 
+    def notes(self) -> dict[str, Any]:
+        """Those of the loss scaler, and of the optimizer inside."""
+        scaler = getattr(self, "scaler", None)
+        return {**self._inner.notes(), **({} if scaler is None else {"loss_scaler": scaler.notes()})}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned."""
+        self._inner.resume(notes)
+        scaler = getattr(self, "scaler", None)
+        if scaler is not None and "loss_scaler" in notes:
+            scaler.resume(notes["loss_scaler"])
+
     def get_lr(self) -> float:
         return self._inner.get_lr()
 

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from fairseq.compat.signatures import fitting
+from fairseq.trainer.draws import resume_draws, state_of_draws
 
 __all__ = ["BatchSource"]
 
@@ -26,6 +27,7 @@ class BatchSource:
         self.made_in_epoch: int | None = None
         self._resumed_from: int | None = None
         self._resumed_order: bool | None = None
+        self._resumed_draws: Any = None
         self._iterator: Any = None
 
     def notes(self) -> dict[str, Any]:
@@ -36,6 +38,7 @@ class BatchSource:
         kind = getattr(self._iterator, "kind_of_order", None)
         if kind is not None:
             found["order_is_shuffled"] = kind
+        found["draws"] = state_of_draws()
         return found
 
     def resume(self, notes: dict[str, Any]) -> None:
@@ -43,6 +46,21 @@ class BatchSource:
         epoch, kind = notes.get("batches_made_in_epoch"), notes.get("order_is_shuffled")
         self._resumed_from = epoch if isinstance(epoch, int) and epoch > 0 else None
         self._resumed_order = kind if isinstance(kind, bool) else None
+        self._resumed_draws = notes.get("draws")
+
+    def next_epoch_itr(self, epoch_itr: Any, **order: Any) -> Any:
+        """``epoch_itr.next_epoch_itr(**order)``; data of a resumed run then draw what they would have drawn."""
+        saved, self._resumed_draws = self._resumed_draws, None
+        if saved is None:
+            return epoch_itr.next_epoch_itr(**order)
+        if epoch_itr.iterations_in_epoch == 0:
+            # A run that goes on makes the dummy batch of the new epoch, then the loader, which draws a seed.
+            resume_draws(saved)
+            self.set_dummy(epoch_itr.first_batch)
+            return epoch_itr.next_epoch_itr(**order)
+        iterator = epoch_itr.next_epoch_itr(**order)
+        resume_draws(saved)
+        return iterator
 
     def _epoch_to_make(self, epoch: int, dataset: Any, kept: bool) -> int:
         first, self._resumed_from = self._resumed_from, None

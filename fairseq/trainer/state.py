@@ -13,6 +13,7 @@ from fairseq.compat import fast_path_weights
 from fairseq.logging import meters, metrics
 from fairseq.serialization.mapped import MappedTensors
 from fairseq.serialization.notes import NOTES
+from fairseq.trainer import run_state
 
 __all__ = ["make_state", "restore"]
 
@@ -52,6 +53,7 @@ def make_state(trainer: Any) -> dict[str, Any]:
     if not cfg.checkpoint.no_save_optimizer_state:
         state["last_optimizer_state"] = trainer.optimizer.state_dict()
     state[NOTES] = {WORKERS: trainer.data_parallel_world_size, **trainer.batches.notes()}
+    state[NOTES][run_state.RUN] = run_state.make_notes(trainer)
     if trainer.quantizer is not None:
         state[NOTES][QUANTIZER] = trainer.quantizer.notes()
     return state
@@ -91,6 +93,7 @@ def restore(
     copies = fast_path_weights.places_in(state["model"], trained)
     _restore_weights(trainer, filename, state)
     notes = state.get(NOTES, {})
+    saved = notes.get(run_state.RUN)
     trainer.batches.resume(notes)
     extra_state: dict[str, Any] = state["extra_state"]
     _move_position(extra_state, notes.get(WORKERS), trainer.data_parallel_world_size)
@@ -102,15 +105,23 @@ def restore(
         _same_classes(trainer, last)
         if not reset_lr_scheduler:
             trainer.lr_scheduler.load_state_dict(last["lr_scheduler_state"])
+            run_state.resume_scheduler(trainer, saved)
         if not getattr(getattr(trainer.optimizer, "optimizer", None), "copies_loaded_state", False):
             optimizer_state = mapped.own(optimizer_state)
         if copies is not None:
             optimizer_state = fast_path_weights.without_places(optimizer_state, copies)
         trainer.optimizer.load_state_dict(optimizer_state, optimizer_overrides)
+        run_state.resume_optimizer(trainer, saved)
         trainer.set_num_updates(last["num_updates"])
-    _restore_extra(trainer, extra_state, reset_meters)
+        if not reset_lr_scheduler:
+            _end_last_epoch(trainer, extra_state)
+    if not reset_optimizer and not reset_meters:
+        run_state.resume_process(saved)
+    _restore_extra(trainer, extra_state, reset_meters, reset_optimizer)
     if trainer.ema is not None:
         _restore_ema(trainer, extra_state)
+        if "ema" in extra_state:
+            run_state.resume_ema(trainer, saved)
     return extra_state
 
 
@@ -182,22 +193,49 @@ def _same_classes(trainer: Any, last: dict[str, Any]) -> None:
         )
 
 
-def _restore_extra(trainer: Any, extra_state: dict[str, Any], reset_meters: bool) -> None:
+def _is_between_epochs(extra_state: dict[str, Any]) -> bool:
+    """Whether a checkpoint was saved after the last update of an epoch."""
+    position = extra_state.get("train_iterator") or {}
+    return position.get("version", 1) >= 2 and position.get("iterations_in_epoch") == 0
+
+
+def _end_last_epoch(trainer: Any, extra_state: dict[str, Any]) -> None:
+    """Tell the schedule what the epoch ended with: a run that goes on does so after it has saved."""
+    epoch = (extra_state.get("train_iterator") or {}).get("epoch") or 1
+    if _is_between_epochs(extra_state) and epoch > 1:
+        trainer.lr_step(epoch - 1, extra_state.get("val_loss"))
+
+
+def _restore_extra(trainer: Any, extra_state: dict[str, Any], reset_meters: bool, reset_optimizer: bool) -> None:
     position = extra_state.get("train_iterator") or {}
     if "previous_training_time" in extra_state:
         trainer._previous_training_time = extra_state["previous_training_time"]
         trainer._restart_clock()
     trainer.lr_step(position.get("epoch") or 1)
-    at_boundary = position.get("version", 1) >= 2 and position.get("iterations_in_epoch") == 0
-    if "metrics" in extra_state and not reset_meters and not at_boundary:
-        metrics.load_state_dict(extra_state["metrics"])
-        # Exclude the gap between the two runs from words per second.
+    if "metrics" in extra_state and not reset_meters:
+        if not _is_between_epochs(extra_state):
+            metrics.load_state_dict(extra_state["metrics"])
+        elif not reset_optimizer and "train_inner" in extra_state["metrics"]:
+            # The epoch's own numbers are complete; those since the last log line are not.
+            metrics.load_state_dict({"train_inner": extra_state["metrics"]["train_inner"]})
+        # The time between the two runs does not count as training.
         for meter in (metrics.get_meters("default") or {}).values():
             if isinstance(meter, meters.TimeMeter):
                 meter.reset()
+        _continue_wall(trainer)
     task_name = type(trainer.task).__name__
     if task_name in extra_state and hasattr(trainer.task, "set_checkpoint_dict"):
         trainer.task.set_checkpoint_dict(extra_state[task_name])
+
+
+def _continue_wall(trainer: Any) -> None:
+    """Let ``wall`` go on from the time that the runs before this one took."""
+    meter = metrics.get_meter("default", "wall")
+    if not isinstance(meter, meters.StopwatchMeter):
+        metrics.log_start_time("wall", priority=790, round=0)
+        meter = metrics.get_meter("default", "wall")
+    if isinstance(meter, meters.StopwatchMeter):
+        meter.start(elapsed=trainer._previous_training_time)
 
 
 def _restore_ema(trainer: Any, extra_state: dict[str, Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-__all__ = ["forget", "should_stop_early"]
+from fairseq.trainer import run_state
+
+__all__ = ["forget", "is_out_of_patience", "should_stop_early"]
 
 logger = logging.getLogger("fairseq_cli.train")
 
@@ -13,8 +15,8 @@ logger = logging.getLogger("fairseq_cli.train")
 def should_stop_early(cfg: Any, valid_loss: float | None) -> bool:
     """Whether the best value is ``--patience`` validations old.
 
-    The best value and the number of validations since are attributes of this function (``best``, ``num_runs``): they
-    belong to the process, and are not part of checkpoints.
+    The best value and the number of validations since are attributes of this function (``best``, ``num_runs``), which
+    programs read and reset. They are saved with checkpoints, and a resumed run goes on counting.
 
     Args:
         cfg: the whole config.
@@ -34,6 +36,27 @@ def should_stop_early(cfg: Any, valid_loss: float | None) -> bool:
         logger.info("early stop since valid performance hasn't improved for last %s runs", patience)
         return True
     return False
+
+
+def is_out_of_patience(cfg: Any) -> bool:
+    """Whether the run that is resumed had been stopped by ``--patience``, as it is set now."""
+    patience = cfg.checkpoint.patience
+    return patience is not None and 0 < patience <= should_stop_early.__dict__.get("num_runs", 0)
+
+
+def _notes() -> dict[str, Any]:
+    state = should_stop_early.__dict__
+    if state.get("best") is None:
+        return {}
+    return {"best": float(state["best"]), "num_runs": int(state.get("num_runs", 0))}
+
+
+def _resume(notes: dict[str, Any]) -> None:
+    best, num_runs = float(notes["best"]), int(notes["num_runs"])
+    should_stop_early.__dict__.update(best=best, num_runs=num_runs)
+
+
+run_state.keep("early_stop", _notes, _resume)
 
 
 def forget() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> tuple[list[float
     """
     from fairseq.data import iterators
 
-    itr = epoch_itr.next_epoch_itr(
+    batches = getattr(trainer, "batches", None)
+    next_epoch_itr = epoch_itr.next_epoch_itr if batches is None else partial(batches.next_epoch_itr, epoch_itr)
+    itr = next_epoch_itr(
         fix_batches_to_gpus=cfg.distributed_training.fix_batches_to_gpus,
         shuffle=epoch_itr.next_epoch_idx > cfg.dataset.curriculum,
     )

@@ -19,6 +19,7 @@ from fairseq.logging.lines import setup_logging
 from fairseq.trainer import Trainer
 from fairseq.training import compiling, early_stop, idle_options, preemption, process_options, profiling
 from fairseq.training.loop import train
+from fairseq.training.schedule import stop_reason
 from fairseq.utils.heap import keep_freed_memory
 
 __all__ = ["main"]
@@ -184,8 +185,21 @@ def _quantizer(cfg: Any) -> Any:
     )
 
 
+def _reason_not_to_begin(cfg: Any, trainer: Trainer) -> str | None:
+    """Why the run that was resumed is complete, or ``None``."""
+    if trainer.get_num_updates() == 0:
+        return None
+    if early_stop.is_out_of_patience(cfg):
+        return f"early stop since valid performance hasn't improved for last {cfg.checkpoint.patience} runs"
+    return stop_reason(cfg, trainer.get_num_updates(), trainer.cumulative_training_time())
+
+
 def _epochs(cfg: Any, trainer: Trainer, task: Any, epoch_itr: Any) -> None:
     max_epoch = cfg.optimization.max_epoch or math.inf
+    reason = _reason_not_to_begin(cfg, trainer)
+    if reason is not None:
+        logger.info("%s; nothing is left to train", reason)
+        return
     lr = trainer.get_lr()
     while epoch_itr.next_epoch_idx <= max_epoch:
         if lr <= cfg.optimization.stop_min_lr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Decision", "decide", "update_freq_of"]
+__all__ = ["Decision", "decide", "stop_reason", "update_freq_of"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ def update_freq_of(cfg: Any, epoch: int) -> int:
     return int(frequencies[min(epoch, len(frequencies)) - 1])
 
 
-def _stop_reason(cfg: Any, num_updates: int, seconds: float) -> str | None:
+def stop_reason(cfg: Any, num_updates: int, seconds: float) -> str | None:
+    """The sentence that says why training is over, by ``--max-update`` or ``--stop-time-hours``; or ``None``."""
     max_update, hours = cfg.optimization.max_update or 0, cfg.optimization.stop_time_hours
     if 0 < max_update <= num_updates:
         return f"Stopping training due to num_updates: {num_updates} >= max_update: {max_update}"
@@ -52,7 +53,7 @@ def decide(cfg: Any, epoch: int, num_updates: int, end_of_epoch: bool, seconds: 
         end_of_epoch: no batch is left.
         seconds: spent in training so far.
     """
-    reason = _stop_reason(cfg, num_updates, seconds)
+    reason = stop_reason(cfg, num_updates, seconds)
     stop = reason is not None
     late_enough = num_updates >= cfg.dataset.validate_after_updates
     save = (

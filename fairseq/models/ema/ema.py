@@ -56,6 +56,14 @@ class EMA:
         if config.ema_fp32:
             self.build_fp32_params()
 
+    def notes(self) -> dict[str, int]:
+        """The position between two averages of ``ema_update_freq``; the averages themselves are saved as tensors."""
+        return {"update_freq_counter": self.update_freq_counter}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned."""
+        self.update_freq_counter = int(notes["update_freq_counter"])
+
     def get_model(self) -> nn.Module:
         """Return the shadow model."""
         return self.model

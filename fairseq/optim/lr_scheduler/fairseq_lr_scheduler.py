@@ -68,6 +68,13 @@ class FairseqLRScheduler:
         """Restore what ``state_dict`` returned."""
         self.best = state_dict["best"]
 
+    def notes(self) -> dict[str, Any]:
+        """What a resumed run must know besides ``state_dict``, whose layout is upstream's; numbers and text only."""
+        return {}
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Restore what ``notes`` returned; called after ``load_state_dict``."""
+
     def step_begin_epoch(self, epoch: int) -> Any:
         """An epoch (counted from 1) begins."""
 

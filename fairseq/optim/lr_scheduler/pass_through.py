@@ -33,6 +33,12 @@ class PassThroughScheduleSchedule(FairseqLRScheduler):
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         self.optimizer.lr_scheduler.load_state_dict(state_dict)
 
+    def notes(self) -> Dict[str, Any]:
+        return self.optimizer.lr_scheduler.notes()
+
+    def resume(self, notes: Dict[str, Any]) -> None:
+        self.optimizer.lr_scheduler.resume(notes)
+
     def step_begin_epoch(self, epoch: int) -> Any:
         return self.optimizer.lr_scheduler.step_begin_epoch(epoch)
 

@@ -1,7 +1,7 @@
 """Linear warm-up, then decay to a final rate along a power of the remaining updates."""
 
 from dataclasses import dataclass
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.fields import option
@@ -37,11 +37,18 @@ class PolynomialDecayLRSchedule(FairseqLRScheduler):
             raise AssertionError("--lr-scheduler polynomial_decay needs --total-num-update or --max-update")
         self._rates: List[float] = [cfg.lr] if isinstance(cfg.lr, (int, float)) else list(cfg.lr)
         self.lr = self._rates[0]
+        self._epoch = 0  # whose rate ``lr`` is
         self.warmup_factor = 1.0 / cfg.warmup_updates if cfg.warmup_updates > 0 else 1.0
         self.end_learning_rate = cfg.end_learning_rate
         self.total_num_update = float(total)
         self.power = cfg.power
         self.optimizer.set_lr(self.warmup_factor * self.lr)
+
+    def notes(self) -> Dict[str, Any]:
+        return {"lr": float(self.lr), "epoch": self._epoch}
+
+    def resume(self, notes: Dict[str, Any]) -> None:
+        self.lr, self._epoch = float(notes["lr"]), int(notes["epoch"])
 
     def get_next_lr(self, epoch: int) -> float:
         """The rate that an epoch's decay starts from."""
@@ -51,7 +58,10 @@ class PolynomialDecayLRSchedule(FairseqLRScheduler):
         return self.optimizer.get_lr()
 
     def step_begin_epoch(self, epoch: int) -> float:
-        self.lr = self.get_next_lr(epoch)
+        # An epoch that was interrupted begins a second time, with the rate that it began with.
+        if epoch != self._epoch or self.cfg.force_anneal is None:
+            self.lr = self.get_next_lr(epoch)
+            self._epoch = epoch
         self.optimizer.set_lr(self.warmup_factor * self.lr)
         return self.optimizer.get_lr()
 

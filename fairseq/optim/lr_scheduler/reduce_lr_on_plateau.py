@@ -55,6 +55,14 @@ class ReduceLROnPlateauLRSchedule(FairseqLRScheduler):
         if "last_epoch" in state_dict:
             self.lr_scheduler.last_epoch = state_dict["last_epoch"]
 
+    def notes(self) -> Dict[str, Any]:
+        scheduler = self.lr_scheduler
+        return {"num_bad_epochs": int(scheduler.num_bad_epochs), "cooldown": int(scheduler.cooldown_counter)}
+
+    def resume(self, notes: Dict[str, Any]) -> None:
+        self.lr_scheduler.num_bad_epochs = int(notes["num_bad_epochs"])
+        self.lr_scheduler.cooldown_counter = int(notes["cooldown"])
+
     def step(self, epoch: int, val_loss: Optional[float] = None) -> float:
         if val_loss is not None and self.warmup_end:
             self.lr_scheduler.step(val_loss)
