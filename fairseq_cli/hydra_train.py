@@ -30,11 +30,13 @@ def _hydra_main(cfg: Any, **_: Any) -> float:
     """As ``hydra_main``; the name that programs call which bring a config of their own."""
     from fairseq import checkpoint_utils, utils
     from fairseq.dataclass.initialize import add_defaults
+    from fairseq.dataclass.lenient import complete
     from fairseq.distributed import utils as distributed_utils
     from fairseq.logging import metrics
     from fairseq.training.run import main
 
     cfg = plain_config(cfg)
+    complete(cfg)
     utils.import_user_module(cfg.common)
     add_defaults(cfg)
     if cfg.common.reset_logging:

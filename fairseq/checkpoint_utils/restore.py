@@ -9,6 +9,8 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.checkpoint_utils.shards import files_of
+from fairseq.dataclass.configs import CheckpointConfig
+from fairseq.dataclass.lenient import lenient
 from fairseq.file_io import PathManager
 from fairseq.utils.literals import parse_literal
 
@@ -79,6 +81,7 @@ def load_checkpoint(cfg: Any, trainer: Any, **passthrough_args: Any) -> tuple[An
     Returns:
         ``(extra_state, epoch_itr)``; ``extra_state`` is ``None`` when nothing was restored.
     """
+    cfg = lenient(cfg, CheckpointConfig)
     overrides = parse_literal(cfg.optimizer_overrides) if isinstance(cfg.optimizer_overrides, str) else None
     if overrides is None:
         overrides = dict(cfg.optimizer_overrides or {})

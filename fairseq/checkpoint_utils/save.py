@@ -10,6 +10,8 @@ import time
 from typing import Any
 
 from fairseq.checkpoint_utils.names import numbered_checkpoints
+from fairseq.dataclass.configs import CheckpointConfig
+from fairseq.dataclass.lenient import lenient
 from fairseq.file_io import PathManager
 from fairseq.serialization.write import copy_file, write_checkpoint
 
@@ -36,6 +38,7 @@ def save_checkpoint(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | No
     Raises:
         CheckpointWriteError: disk full or folder not writable; files that were there before are untouched.
     """
+    cfg = lenient(cfg, CheckpointConfig)
     _remember_best(cfg, val_loss)
     if cfg.no_save:
         return None

@@ -257,6 +257,9 @@ def call_main(cfg: Any, main: Callable[..., Any], **kwargs: Any) -> None:
         from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
         cfg = convert_namespace_to_omegaconf(cfg)
+    from fairseq.dataclass.lenient import complete
+
+    complete(cfg)
     if getattr(cfg.common, "tpu", False):
         from fairseq.utils.devices import NO_TPU
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from fairseq import checkpoint_utils, utils
 from fairseq.checkpoint_utils.building import letting_go, naming_file
+from fairseq.dataclass.lenient import complete
 from fairseq.distributed.wrap import watched
 from fairseq.file_io import PathManager
 from fairseq.logging import metrics
@@ -58,6 +59,7 @@ class Trainer:
 
             logger.warning("argparse.Namespace configuration is deprecated! Automatically converting to OmegaConf")
             cfg = convert_namespace_to_omegaconf(cfg)
+        complete(cfg)
         _refuse_unsupported(cfg)
         self.cfg, self.task, self.quantizer = cfg, task, quantizer
         self.tpu = self.pipeline_model_parallel = False

@@ -1,7 +1,8 @@
 """Random generators that data may draw from, as text for a checkpoint's notes.
 
-The model's draws are a function of the update (``Trainer._set_seed``). Data sets that draw from the global generators of
-torch or NumPy between two updates (noise, masks of audio) are not: a resumed run must find the generators as they were.
+The model's draws are a function of the update (``Trainer._set_seed``). Data sets that draw from the global generators
+of torch or NumPy between two updates (noise, masks of audio) are not: a resumed run must find the generators as they
+were. What loader processes and the thread that reads ahead draw is not covered: it depends on when they run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ def state_of_draws() -> dict[str, Any]:
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
     return {
         "torch": _text(torch.get_rng_state().numpy().tobytes()),
-        "numpy": [str(name), _text(np.asarray(keys, dtype="<u4").tobytes()), int(position), int(has_gauss), float(gauss)],
+        "numpy": [
+            str(name),
+            _text(np.asarray(keys, dtype="<u4").tobytes()),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ],
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from fairseq.dataclass.configs import CheckpointConfig
+from fairseq.dataclass.lenient import lenient
 from fairseq.trainer import run_state
 
 __all__ = ["forget", "is_out_of_patience", "should_stop_early"]
@@ -22,12 +24,13 @@ def should_stop_early(cfg: Any, valid_loss: float | None) -> bool:
         cfg: the whole config.
         valid_loss: of the validation just done; ``None`` (none was done) never stops.
     """
-    patience = cfg.checkpoint.patience
+    options = lenient(cfg.checkpoint, CheckpointConfig)
+    patience = options.patience
     if valid_loss is None or patience is None or patience <= 0:
         return False
     state = should_stop_early.__dict__
     best = state.get("best")
-    larger_is_better = cfg.checkpoint.maximize_best_checkpoint_metric
+    larger_is_better = options.maximize_best_checkpoint_metric
     if best is None or (valid_loss > best if larger_is_better else valid_loss < best):
         state["best"], state["num_runs"] = valid_loss, 0
         return False

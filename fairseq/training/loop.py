@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fairseq import checkpoint_utils
+from fairseq.dataclass.lenient import complete
 from fairseq.logging import metrics
 from fairseq.training import preemption, process_options, profiling
 from fairseq.training.early_stop import should_stop_early
@@ -30,6 +31,7 @@ def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> tuple[list[float
     """
     from fairseq.data import iterators
 
+    complete(cfg)
     batches = getattr(trainer, "batches", None)
     next_epoch_itr = epoch_itr.next_epoch_itr if batches is None else partial(batches.next_epoch_itr, epoch_itr)
     itr = next_epoch_itr(

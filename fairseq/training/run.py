@@ -13,6 +13,7 @@ from torch import nn
 
 from fairseq import checkpoint_utils, tasks, utils
 from fairseq.compat.signatures import fitting
+from fairseq.dataclass.lenient import complete
 from fairseq.dataclass.limits import TRAINING, check_limits
 from fairseq.logging import metrics
 from fairseq.logging.lines import setup_logging
@@ -92,6 +93,7 @@ def _prepare(cfg: Any) -> Any:
 
     if isinstance(cfg, Namespace):
         cfg = convert_namespace_to_omegaconf(cfg)
+    complete(cfg)
     utils.import_user_module(cfg.common)
     add_defaults(cfg)
     if cfg.common.reset_logging:

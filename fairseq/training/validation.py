@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from fairseq import checkpoint_utils, utils
+from fairseq.dataclass.lenient import complete
 from fairseq.logging import metrics, progress_bar
 
 __all__ = ["get_valid_stats", "validate"]
@@ -44,6 +45,7 @@ def validate(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[st
     Raises:
         KeyError: that metric is not among those that were logged.
     """
+    complete(cfg)
     if cfg.dataset.fixed_validation_seed is not None:
         utils.set_torch_seed(cfg.dataset.fixed_validation_seed)
     trainer.begin_valid_epoch(epoch_itr.epoch)

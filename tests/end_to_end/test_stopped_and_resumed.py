@@ -85,8 +85,10 @@ class Story:
 
 def without_times(state: dict[str, Any]) -> dict[str, Any]:
     """What must be equal in two checkpoints."""
-    extra = {key: value for key, value in state["extra_state"].items() if key not in ("metrics", "previous_training_time")}
-    last = {key: value for key, value in state["optimizer_history"][-1].items()}
+    extra = {
+        key: value for key, value in state["extra_state"].items() if key not in ("metrics", "previous_training_time")
+    }
+    last = dict(state["optimizer_history"][-1].items())
     return {**{key: state[key] for key in ("model", "last_optimizer_state")}, "extra": extra, "last": last}
 
 
@@ -160,7 +162,18 @@ def test_rates_that_follow_validation(
 def test_a_rate_that_has_become_too_small_ends_both(
     toy_pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", 0.1, "--warmup-updates", 0, "--max-epoch", 4, "--stop-min-lr", 0.002]
+    words = [
+        "--lr-scheduler",
+        "reduce_lr_on_plateau",
+        "--lr-shrink",
+        0.1,
+        "--warmup-updates",
+        0,
+        "--max-epoch",
+        4,
+        "--stop-min-lr",
+        0.002,
+    ]
     story = Story(monkeypatch, LOSSES)
     compare(story, toy_pairs, tmp_path, *words)
     assert story.told[-1][1] == 2 * EPOCH
@@ -220,7 +233,13 @@ PIECES = {
     "average of every third update": ["--store-ema", "--ema-decay", 0.5, "--ema-update-freq", 3],
     "average from the fifth update": ["--store-ema", "--ema-decay", 0.5, "--ema-start-update", 5, "--ema-fp32"],
     "loss scale": ["--memory-efficient-fp16", "--fp16-scale-window", 3],
-    "loss scale that is too large": ["--memory-efficient-fp16", "--fp16-init-scale", 2**28, "--fp16-scale-tolerance", 0.4],
+    "loss scale that is too large": [
+        "--memory-efficient-fp16",
+        "--fp16-init-scale",
+        2**28,
+        "--fp16-scale-tolerance",
+        0.4,
+    ],
     "memory-efficient bf16": ["--memory-efficient-bf16"],
     "clipping": ["--clip-norm", 0.1, "--sentence-avg"],
     "layer drop": [*TRANSFORMER, "--encoder-layerdrop", 0.5, "--decoder-layerdrop", 0.5],
