@@ -1,8 +1,9 @@
 """What a run remembers beyond the checkpoint layout that is shared with upstream.
 
 Upstream loses these when a run is resumed: the counters of ``reduce_lr_on_plateau``, of loss scaling and of
-``--patience``, the position within ``--ema-update-freq``. They are a few numbers, so they go into the checkpoint's notes (``fairseq.serialization.notes``): other readers do not see them, and a
-file without them starts each of them anew, as ever.
+``--patience``, the position within ``--ema-update-freq``. They are a few numbers, so they go into the checkpoint's
+notes (``fairseq.serialization.notes``): other readers do not see them, and a file without them starts each of them
+anew.
 
 A part gives ``notes()``, a dictionary that JSON takes, and takes it back with ``resume(notes)``. Schedules, optimizers
 and the EMA are asked directly; state that belongs to the process is announced with ``keep``.
