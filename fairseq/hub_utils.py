@@ -246,6 +246,7 @@ class GeneratorHubInterface(nn.Module):
                 prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
                 **kwargs,
             )[0]
+        self._refuse_unknown(kwargs)
         options = copy.deepcopy(self.cfg.generation)
         _set(options, {"beam": beam, **kwargs})
         generator = call_build_generator(
@@ -263,6 +264,21 @@ class GeneratorHubInterface(nn.Module):
             for i, hypotheses in found:
                 self._log(tokenized_sentences[i], hypotheses, options)
         return [hypotheses for _, hypotheses in found]
+
+    def _refuse_unknown(self, given: dict[str, Any]) -> None:
+        """Refuse keywords that are no options of generation; a plug-in's task may have options of its own."""
+        from fairseq.dataclass.configs import GenerationConfig
+        from fairseq.tasks._noted_options import refuse_unknown
+        from fairseq.tasks.fairseq_task import FairseqTask
+
+        saved = self.cfg.generation
+        known = {*GenerationConfig.__dataclass_fields__, *(vars(saved) if isinstance(saved, Namespace) else saved)}
+        unknown = [name for name in given if name not in known]
+        if not unknown:
+            return
+        if getattr(type(self.task), "build_generator", None) is FairseqTask.build_generator:
+            refuse_unknown("generate()", unknown, known - {"_name"}, TypeError)
+        logger.warning("%s: no options of generation, passed on to %s", ", ".join(unknown), type(self.task).__name__)
 
     def _log(self, source: Tensor, hypotheses: list[dict[str, Any]], options: Any) -> None:
         text = self.string(source)

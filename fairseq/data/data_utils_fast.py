@@ -53,7 +53,12 @@ def batch_by_size_vec(
         return []
     sizes = for_kernel(num_tokens_vec)
     if max_tokens > 0 and int(sizes.max()) > max_tokens:
-        raise AssertionError(f"Sentences lengths should not exceed max_tokens={max_tokens}")
+        first = int(np.argmax(np.asarray(sizes) > max_tokens))
+        raise AssertionError(
+            f"Sentences lengths should not exceed max_tokens={max_tokens}: sentence {int(indices[first])} (counted "
+            f"from 0) has {int(sizes[first])} tokens. Raise --max-tokens (for validation data --max-tokens-valid), or "
+            "leave such sentences out of the data"
+        )
     return Batches(indices, kernel.batch_ends(sizes, max_tokens, max_sentences, max(1, bsz_mult)))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Dict, Mapping, Optional
 
 from fairseq.dataclass.fields import (
     MISSING,
+    CutNumber,
     default_of,
     element_type,
     enum_type,
@@ -52,6 +53,9 @@ def convert_value(value: Any, kind: Any, where: str = "value") -> Any:
     scalar = unwrap_optional(kind)
     element = element_type(kind)
     if element in (int, float) and isinstance(value, list):
+        for item in value:
+            if isinstance(item, CutNumber):
+                raise ValueError(f"{where} {item.written}: a whole number is expected")
         try:
             return [element(item) for item in value]
         except (TypeError, ValueError):

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 __all__ = [
     "II",
     "MISSING",
+    "CutNumber",
     "default_of",
     "element_type",
     "enum_type",
@@ -20,6 +21,7 @@ __all__ = [
     "is_interpolation",
     "option",
     "unwrap_optional",
+    "whole_number",
 ]
 
 # The same strings as OmegaConf's, so that declaring a config does not import OmegaConf.
@@ -53,6 +55,26 @@ def option(
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+class CutNumber(int):
+    """A whole number that an option's text was cut to: ``2`` of ``2.5``. Who converts options refuses it.
+
+    Attributes:
+        written: what was given.
+    """
+
+    written: float
+
+    def __new__(cls, written: float) -> "CutNumber":
+        number = super().__new__(cls, written)
+        number.written = written
+        return number
+
+
+def whole_number(value: Any) -> int:
+    """``int(value)`` that remembers a fraction that was lost."""
+    return CutNumber(value) if isinstance(value, float) and not value.is_integer() else int(value)
 
 
 def field_types(config: type) -> Dict[str, Any]:

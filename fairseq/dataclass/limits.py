@@ -13,6 +13,11 @@ def at_least(bound: int) -> Limit:
     return (lambda value: bound <= value < math.inf, f"at least {bound} is expected")
 
 
+def whole_from(bound: int) -> Limit:
+    """A whole number that is not smaller."""
+    return (lambda value: bound <= value < math.inf and value == int(value), f"a whole number from {bound} is expected")
+
+
 SHARE: Limit = (lambda value: 0 <= value <= 1, "a number from 0 to 1 is expected")
 POSITIVE: Limit = (lambda value: 0 < value < math.inf, "a number above 0 is expected")
 NUMBER: Limit = (lambda value: not math.isnan(value), "a number is expected")
@@ -32,7 +37,7 @@ TRAINING: Dict[str, Limit] = {
     "dataset.validate_interval": at_least(1),
     "checkpoint.save_interval": at_least(1),
     "optimization.lr": at_least(0),
-    "optimization.update_freq": at_least(1),
+    "optimization.update_freq": whole_from(1),
     "optimization.max_epoch": at_least(0),
     "optimization.max_update": at_least(0),
     # Below 0, as 0, means no clipping.

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Ty
 
 from fairseq.dataclass.configs import FairseqConfig, FairseqDataclass
 from fairseq.dataclass.convert import dataclass_values, resolve_references
-from fairseq.dataclass.fields import element_type, enum_type, field_types, is_interpolation, unwrap_optional
+from fairseq.dataclass.fields import (
+    element_type,
+    enum_type,
+    field_types,
+    is_interpolation,
+    unwrap_optional,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -116,7 +123,7 @@ def _list_reader(element: Any) -> Any:
 
     def read(text: Any) -> Optional[List[Any]]:
         try:
-            return eval_str_list(text, x_type=element)
+            return eval_str_list(text, x_type=whole_number if element is int else element)
         except (ValueError, SyntaxError, TypeError):
             if element is str and isinstance(text, str) and not text.lstrip().startswith(("[", "(")):
                 return [part.strip() for part in text.split(",")]

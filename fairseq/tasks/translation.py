@@ -1,9 +1,9 @@
 """Translation: sentence pairs in two languages, with a dictionary each."""
 
+import importlib.util
 import json
 import logging
 import os
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -19,10 +19,11 @@ from fairseq.data.language_pair_dataset import LanguagePairDataset
 from fairseq.data.pair_files import load_alignments as open_alignments
 from fairseq.data.pair_files import load_sides
 from fairseq.data.prepend_token_dataset import PrependTokenDataset
-from fairseq.dataclass.configs import II, FairseqDataclass
+from fairseq.dataclass.configs import II, FairseqDataclass, GenerationConfig
 from fairseq.dataclass.constants import ChoiceEnum
 from fairseq.dataclass.fields import option
 from fairseq.tasks import register_task
+from fairseq.tasks._noted_options import NotedOptions, refuse_unknown
 from fairseq.tasks.fairseq_task import FairseqTask
 
 __all__ = ["EVAL_BLEU_ORDER", "TranslationConfig", "TranslationTask", "load_langpair_dataset"]
@@ -157,10 +158,22 @@ def _parse_json_options(text: Optional[str], flag: str) -> dict[str, Any]:
     return values
 
 
+def _require_sacrebleu() -> None:
+    """Validation needs it: that it is missing must not show after the first epoch."""
+    if importlib.util.find_spec("sacrebleu") is None:
+        raise ImportError("--eval-bleu needs sacreBLEU: pip install sacrebleu")
+
+
+def _tokenizer_options(name: str) -> list[str]:
+    """The options of a registered tokenizer."""
+    from fairseq.registry import REGISTRIES
+
+    config = REGISTRIES["tokenizer"]["dataclass_registry"].get(name)
+    return [field for field in getattr(config, "__dataclass_fields__", {}) if field != "_name"]
+
+
 def _check_numbers(values: dict[str, Any], flag: str) -> None:
     """Refuse text where the options of generation are numbers."""
-    from fairseq.dataclass.configs import GenerationConfig
-
     usual = vars(GenerationConfig())
     for name, value in values.items():
         if isinstance(usual.get(name), (int, float)) and not isinstance(value, (int, float)):
@@ -258,11 +271,18 @@ class TranslationTask(FairseqTask):
         if self.cfg.eval_bleu:
             from fairseq.data import encoders
 
+            _require_sacrebleu()
             detok_args = _parse_json_options(self.cfg.eval_bleu_detok_args, "--eval-bleu-detok-args")
-            self.tokenizer = encoders.build_tokenizer(Namespace(tokenizer=self.cfg.eval_bleu_detok, **detok_args))
+            detok = NotedOptions(tokenizer=self.cfg.eval_bleu_detok, **detok_args)
+            self.tokenizer = encoders.build_tokenizer(detok)
+            refuse_unknown("--eval-bleu-detok-args", detok.unread(), _tokenizer_options(self.cfg.eval_bleu_detok))
             gen_args = _parse_json_options(self.cfg.eval_bleu_args, "--eval-bleu-args")
             _check_numbers(gen_args, "--eval-bleu-args")
-            self.sequence_generator = self.build_generator([model], Namespace(**gen_args))
+            generation = NotedOptions(**gen_args)
+            self.sequence_generator = self.build_generator([model], generation)
+            known = GenerationConfig.__dataclass_fields__
+            # A plug-in's generator may read options of its own.
+            refuse_unknown("--eval-bleu-args", [name for name in generation.unread() if name not in known], known)
         return model
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> tuple[Any, Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fairseq.checkpoint_utils.shards import WORKERS
 from fairseq.compat import fast_path_weights
+from fairseq.compat.suggest import near
 from fairseq.logging import meters, metrics
 from fairseq.serialization.mapped import MappedTensors
 from fairseq.serialization.notes import NOTES
@@ -110,6 +111,7 @@ def restore(
             optimizer_state = mapped.own(optimizer_state)
         if copies is not None:
             optimizer_state = fast_path_weights.without_places(optimizer_state, copies)
+        _check_overrides(trainer.optimizer, optimizer_overrides)
         trainer.optimizer.load_state_dict(optimizer_state, optimizer_overrides)
         run_state.resume_optimizer(trainer, saved)
         trainer.set_num_updates(last["num_updates"])
@@ -176,6 +178,16 @@ def _move_position(extra_state: dict[str, Any], before: Any, now: int) -> None:
     done = position.get("iterations_in_epoch", 0) * before
     extra_state["train_iterator"] = {**position, "iterations_in_epoch": done // now}
     logger.info("%s workers saved this checkpoint, %s go on: they begin at batch %s", before, now, done // now * now)
+
+
+def _check_overrides(optimizer: Any, overrides: dict[str, Any] | None) -> None:
+    """Refuse ``--optimizer-overrides`` that are no settings of the optimizer."""
+    known = {name for group in optimizer.param_groups for name in group} - {"params"}
+    for name in overrides or {}:
+        if name not in known:
+            close = near(name, known)
+            hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
+            raise ValueError(f"--optimizer-overrides: the optimizer has no setting {name!r}; {hint}")
 
 
 def _same_classes(trainer: Any, last: dict[str, Any]) -> None:

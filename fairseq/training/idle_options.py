@@ -35,6 +35,7 @@ _NEVER = {
     },
 }
 _TRAINING = {("dataset", name): _GENERATION for name in ("gen_subset", "num_shards", "shard_id")}
+_NEED_VALIDATION = ("patience", "keep_best_checkpoints", "best_checkpoint_metric")
 _BY_BACKEND = {
     "fully_sharded": ("cpu_offload", "fp32_reduce_scatter", "no_reshard_after_forward", "use_sharded_state"),
     "pytorch_ddp": ("ddp_comm_hook", "find_unused_parameters", "gradient_as_bucket_view", "broadcast_buffers"),
@@ -64,6 +65,9 @@ def idle_in_training(cfg: Any) -> list[str]:
         if backend != owner:
             reasons = {("distributed_training", name): f"only --ddp-backend {owner} reads it" for name in names}
             found.extend(_set_among(cfg, reasons))
+    if cfg.dataset.disable_validation:
+        reasons = {("checkpoint", name): "--disable-validation is given" for name in _NEED_VALIDATION}
+        found.extend(_set_among(cfg, reasons))
     if cfg.common.amp and (cfg.common.cpu or not torch.cuda.is_available()):
         found.append("--amp computes in float32 on the CPU: autocast is for the GPU; --bf16 is half precision for both")
     return found

@@ -18,7 +18,7 @@ from fairseq.dataclass.limits import TRAINING, check_limits
 from fairseq.logging import metrics
 from fairseq.logging.lines import setup_logging
 from fairseq.trainer import Trainer
-from fairseq.training import compiling, early_stop, idle_options, preemption, process_options, profiling
+from fairseq.training import compiling, early_checks, early_stop, idle_options, preemption, process_options, profiling
 from fairseq.training.loop import train
 from fairseq.training.schedule import stop_reason
 from fairseq.utils.heap import keep_freed_memory
@@ -51,6 +51,7 @@ def main(cfg: Any) -> None:
     _describe(task, model, criterion)
     compiling.compile_if_asked(model, uses_cuda)
     process_options.choose_float32(uses_cuda)
+    early_checks.check_folders(cfg)
     _load_validation_data(cfg, task)
     trainer = Trainer(cfg, task, model, criterion, _quantizer(cfg))
     logger.info("training on %s devices (GPUs/TPUs)", cfg.distributed_training.distributed_world_size)
@@ -61,7 +62,9 @@ def main(cfg: Any) -> None:
         cfg.checkpoint, trainer, disable_iterator_cache=task.has_sharded_data("train")
     )
     _require_targets(cfg, task)
+    early_checks.check_alignments(cfg, task)
     _try_validation_data(cfg, trainer)
+    early_checks.check_metric(cfg, trainer, task, epoch_itr)
     started = time.time()
     try:
         with preemption.leave_if_command(), profiling.recorded(cfg, trainer):
@@ -108,6 +111,7 @@ def _prepare(cfg: Any) -> Any:
     utils.set_torch_seed(cfg.common.seed)
     if distributed_utils.is_master(cfg.distributed_training):
         checkpoint_utils.verify_checkpoint_directory(cfg.checkpoint.save_dir)
+        early_checks.check_paths(cfg)
     logger.info("%s", cfg)
     idle_options.warn_about(idle_options.idle_in_training(cfg))
     return cfg
@@ -152,7 +156,8 @@ def _load_validation_data(cfg: Any, task: Any) -> None:
             task.load_dataset(subset, **fitting(task.load_dataset, combine=combine, epoch=1))
         except FileNotFoundError as missing:
             if not cfg.dataset.disable_validation:
-                raise
+                hint = early_checks.names_of_splits(cfg, subset)
+                raise FileNotFoundError(f"{missing}{hint}") from missing
             logger.info("%s; it is not needed, as --disable-validation is given", missing)
     data_utils.raise_if_valid_subsets_unintentionally_ignored(cfg)
 
