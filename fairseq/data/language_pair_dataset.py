@@ -324,16 +324,13 @@ class LanguagePairDataset(FairseqDataset):
 
     @property
     def supports_prefetch(self) -> bool:
-        return getattr(self.src, "supports_prefetch", False) and (
-            getattr(self.tgt, "supports_prefetch", False) or self.tgt is None
-        )
+        return any(getattr(part, "supports_prefetch", False) for part in (self.src, self.tgt, self.align_dataset))
 
     def prefetch(self, indices: Any) -> None:
-        self.src.prefetch(indices)
-        if self.tgt is not None:
-            self.tgt.prefetch(indices)
-        if self.align_dataset is not None and getattr(self.align_dataset, "supports_prefetch", False):
-            self.align_dataset.prefetch(indices)
+        # The parts may have different formats: those that can be prefetched must be.
+        for part in (self.src, self.tgt, self.align_dataset):
+            if getattr(part, "supports_prefetch", False):
+                part.prefetch(indices)
 
     def filter_indices_by_size(
         self, indices: NDArray[Any], max_sizes: Union[int, float, tuple[int, int], None]

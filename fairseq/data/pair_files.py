@@ -7,10 +7,13 @@ import logging
 import os
 from typing import Any
 
+import torch
+
 from fairseq.data import data_utils
 from fairseq.data.append_token_dataset import AppendTokenDataset
 from fairseq.data.concat_dataset import ConcatDataset
 from fairseq.data.indexed_dataset import dataset_exists, infer_dataset_impl
+from fairseq.data.list_dataset import ListDataset
 from fairseq.data.shorten_dataset import TruncateDataset
 from fairseq.data.strip_token_dataset import StripTokenDataset
 
@@ -33,6 +36,8 @@ def find_prefix(data_path: str, split: str, src: str, tgt: str | None, dataset_i
     for name in file_prefixes(split, src, tgt):
         prefix = os.path.join(data_path, name)
         if dataset_exists(prefix + src, impl=dataset_impl):
+            return prefix
+        if dataset_impl is None and infer_dataset_impl(prefix + src) is not None:
             return prefix
     return None
 
@@ -102,11 +107,35 @@ def _joined(parts: list[Any], upsample_primary: int) -> Any:
 
 
 def load_alignments(data_path: str, split: str, src: str, tgt: str, dataset_impl: Any) -> Any:
-    """The word alignments ``SPLIT.align.SRC-TGT``; ``None`` if there is no such file."""
+    """The word alignments ``SPLIT.align.SRC-TGT``; ``None`` if there is no such file.
+
+    Args:
+        dataset_impl: the format of the sentences. Alignments have one of their own, which their files tell: beside raw
+            text, FASTA or Huffman files they are numbers in one of the other formats.
+    """
     path = os.path.join(data_path, f"{split}.align.{src}-{tgt}")
-    if dataset_impl == "raw":
-        # Beside raw text too they are numbers; the files say in which format.
-        dataset_impl = infer_dataset_impl(path)
-        if dataset_impl is None:
-            return None
-    return data_utils.load_indexed_dataset(path, None, dataset_impl) if dataset_exists(path, dataset_impl) else None
+    found = infer_dataset_impl(path)
+    if found is None:
+        return None
+    if found == "raw":
+        return _read_links(path)
+    # A cached data set must be prefetched, which happens where the sentences are cached too.
+    impl = ("cached" if dataset_impl == "cached" else "lazy") if found == "cached" else found
+    return data_utils.load_indexed_dataset(path, None, impl)
+
+
+def _read_links(path: str) -> ListDataset:
+    """Alignments as text, lines such as ``0-1 1-0``, as the numbers that prepared files hold."""
+    links = []
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                flat = [int(index) for link in line.split() for index in link.split("-")]
+                if len(flat) != 2 * len(line.split()):
+                    raise ValueError(line)
+            except ValueError:
+                raise ValueError(
+                    f"{path}, line {number}: links such as 0-1 are expected, got {line.strip()!r}"
+                ) from None
+            links.append(torch.tensor(flat, dtype=torch.int32))
+    return ListDataset(links, [len(flat) for flat in links])

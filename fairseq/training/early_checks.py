@@ -91,6 +91,8 @@ def names_of_splits(cfg: Any, wanted: str) -> str:
         return ""
     names = {name.split(".")[0] for name in os.listdir(folders[0]) if "." in name}
     names -= {"dict", "preprocess", ""}
+    if wanted in names:  # of another pair of languages, or in another format
+        return ""
     close = near(wanted, sorted(names))
     shown = close or sorted(names)[:12]
     return f"; {'did you mean' if close else 'the folder has'}: {', '.join(shown)}" if shown else ""
@@ -167,4 +169,4 @@ def _no_such_metric(cfg: Any, metric: str, stats: dict[str, Any]) -> str:
         hint = f"did you mean {', '.join(close)}?"
     else:
         hint = "choose another"
-    return f"--best-checkpoint-metric {metric}: validation gives {', '.join(known)}; {hint}"
+    return f"--best-checkpoint-metric {metric} was not logged in validation; there are: {', '.join(known)}; {hint}"

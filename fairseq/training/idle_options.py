@@ -65,7 +65,7 @@ def idle_in_training(cfg: Any) -> list[str]:
         if backend != owner:
             reasons = {("distributed_training", name): f"only --ddp-backend {owner} reads it" for name in names}
             found.extend(_set_among(cfg, reasons))
-    if cfg.dataset.disable_validation:
+    if getattr(getattr(cfg, "dataset", None), "disable_validation", False):
         reasons = {("checkpoint", name): "--disable-validation is given" for name in _NEED_VALIDATION}
         found.extend(_set_among(cfg, reasons))
     if cfg.common.amp and (cfg.common.cpu or not torch.cuda.is_available()):

@@ -47,7 +47,7 @@ def refused(data: str, folder: Path, *words: Any, kind: type[Exception] = ValueE
     [
         ("bleu", "it needs --eval-bleu"),
         ("nll_los", "did you mean nll_loss"),
-        ("cer", "validation gives loss, nll_loss, ppl"),
+        ("cer", "was not logged in validation; there are: loss, nll_loss, ppl"),
     ],
 )
 def test_a_metric_that_validation_does_not_give(metric: str, told: str, toy_pairs: str, tmp_path: Path) -> None:
