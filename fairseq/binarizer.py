@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from fairseq.compat.old_names import old_names
+from fairseq.compat.signatures import fitting
 from fairseq.data import indexed_dataset
 from fairseq.data.dictionary import Dictionary
 from fairseq.data.encode_lines import TextEncoder, is_plain
@@ -222,8 +223,8 @@ class FileBinarizer:
         path = PathManager.get_local_path(input_file)
         offsets = find_offsets(path, num_workers)
         with _OutputFiles(output_prefix, num_workers) as output:
-            spans = zip(output.prefixes, offsets, offsets[1:], strict=False)
-            parts = [(path, dataset_impl, binarizer, vocab_size, *span) for span in spans]
+            spans = zip(offsets, offsets[1:], output.prefixes, strict=False)
+            parts = [(cls, binarizer, path, *span, dataset_impl, vocab_size) for span in spans]
             summaries = run_in_parallel(_binarize_part, parts, f"writing {output_prefix}", offsets[-1])
             output.join(dataset_impl, vocab_size)
         summary = BinarizeSummary()
@@ -231,32 +232,68 @@ class FileBinarizer:
             summary.merge(part)
         return summary
 
+    @classmethod
+    def _binarize_file_chunk(
+        cls, binarizer: Binarizer, filename: str, offset_start: int, offset_end: int, output_prefix: str,
+        dataset_impl: str, vocab_size: int | None = None, report: Callable[[int, int], None] | None = None,
+    ) -> tuple[Any, BinarizeSummary]:  # fmt: skip
+        """Encode the lines that begin between two positions of a file.
+
+        Args:
+            filename: local, UTF-8.
+            offset_start, offset_end: in bytes, at the beginnings of lines; an end of 0 or less is that of the file.
+            report: is told the numbers of lines and bytes of each block.
+
+        Returns:
+            The builder, which has written ``output_prefix.bin`` and no index yet, and the counts.
+        """
+        if offset_end <= 0:
+            offset_end = os.path.getsize(filename)
+        builder = indexed_dataset.make_builder(output_prefix + ".bin", impl=dataset_impl, vocab_size=vocab_size)
+        summary = BinarizeSummary()
+        done = offset_start
+        for text, num_bytes in (
+            read_line_blocks(filename, offset_start, offset_end) if offset_end > offset_start else ()
+        ):
+            before = summary.num_seq
+            try:
+                tokens, lengths = binarizer.binarize_lines(text, summary)
+            except (ValueError, IndexError) as error:
+                raise ValueError(_where(filename, done, text, binarizer, error)) from error
+            builder.add_items(tokens, lengths)
+            if report is not None:
+                report(summary.num_seq - before, num_bytes)
+            done += num_bytes
+        return builder, summary
+
+    @classmethod
+    def _binarize_chunk_and_finalize(
+        cls, binarizer: Binarizer, input_file: str, offset_start: int, offset_end: int, output_prefix: str,
+        dataset_impl: str, vocab_size: int | None = None, report: Callable[[int, int], None] | None = None,
+    ) -> BinarizeSummary:  # fmt: skip
+        """``_binarize_file_chunk`` with the index written as well: each process's share of ``multiprocess_dataset``."""
+        builder, summary = cls._binarize_file_chunk(
+            binarizer, input_file, offset_start, offset_end, output_prefix, dataset_impl, vocab_size,
+            **fitting(cls._binarize_file_chunk, report=report),
+        )  # fmt: skip
+        builder.finalize(output_prefix + ".idx")
+        return summary
+
 
 def _binarize_part(
-    path: str,
-    dataset_impl: str,
+    cls: type[FileBinarizer],
     binarizer: Binarizer,
-    vocab_size: int | None,
-    output_prefix: str,
+    path: str,
     start: int,
     end: int,
+    output_prefix: str,
+    dataset_impl: str,
+    vocab_size: int | None,
     report: Callable[[int, int], None],
 ) -> BinarizeSummary:
-    """Binarise the lines between two positions of a file into a dataset of their own."""
-    builder = indexed_dataset.make_builder(output_prefix + ".bin", impl=dataset_impl, vocab_size=vocab_size)
-    summary = BinarizeSummary()
-    done = start
-    for text, num_bytes in read_line_blocks(path, start, end) if end > start else ():
-        before = summary.num_seq
-        try:
-            tokens, lengths = binarizer.binarize_lines(text, summary)
-        except (ValueError, IndexError) as error:
-            raise ValueError(_where(path, done, text, binarizer, error)) from error
-        builder.add_items(tokens, lengths)
-        report(summary.num_seq - before, num_bytes)
-        done += num_bytes
-    builder.finalize(output_prefix + ".idx")
-    return summary
+    method = cls._binarize_chunk_and_finalize
+    keywords = fitting(method, report=report)
+    return method(binarizer, path, start, end, output_prefix, dataset_impl, vocab_size, **keywords)
 
 
 def _where(path: str, position: int, text: str, binarizer: Binarizer, error: Exception) -> str:

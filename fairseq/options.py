@@ -47,12 +47,14 @@ __all__ = [
     "add_model_args",
     "add_optimization_args",
     "add_preprocess_args",
+    "add_speech_generation_args",
     "get_args",
     "get_eval_lm_parser",
     "get_generation_parser",
     "get_interactive_generation_parser",
     "get_parser",
     "get_preprocessing_parser",
+    "get_speech_generation_parser",
     "get_training_parser",
     "get_validation_parser",
     "parse_args_and_arch",
@@ -181,6 +183,15 @@ def get_generation_parser(interactive: bool = False, default_task: str = "transl
     return parser
 
 
+def get_speech_generation_parser(default_task: str = "text_to_speech") -> argparse.ArgumentParser:
+    """Options of programs that make speech from text with a trained model."""
+    parser = get_parser("Make speech from text with a trained model.", default_task)
+    add_dataset_args(parser, gen=True)
+    add_distributed_training_args(parser, default_world_size=1)
+    add_speech_generation_args(parser)
+    return parser
+
+
 def get_interactive_generation_parser(default_task: str = "translation") -> argparse.ArgumentParser:
     """Options of fairseq-interactive."""
     return get_generation_parser(interactive=True, default_task=default_task)
@@ -267,6 +278,21 @@ def add_generation_args(parser: Any) -> Any:
     group = parser.add_argument_group("Generation")
     add_common_eval_args(group)
     gen_parser_from_dataclass(group, GenerationConfig())
+    return group
+
+
+def add_speech_generation_args(parser: Any) -> Any:
+    """Add the options of speech generation, as a group."""
+    group = parser.add_argument_group("Speech Generation")
+    add_common_eval_args(group)
+    # The underscores are the public spelling of this flag.
+    group.add_argument(
+        "--eos_prob_threshold",
+        default=0.5,
+        type=float,
+        metavar="P",
+        help="end an utterance at the first frame whose probability of being the last one is above this",
+    )
     return group
 
 

@@ -358,6 +358,10 @@ def cli_main() -> None:
     from fairseq import options
 
     parser = options.get_generation_parser()
+    # Adds the options that a task reads from its model (audio tasks do). The checkpoint decides which model is built.
+    parser.add_argument(
+        "--arch", "-a", metavar="ARCH", default="wav2vec2", help="architecture whose options the task needs as well"
+    )
     add_speed_options(parser)
     args = options.parse_args_and_arch(parser)
     main(args, quantize=args.quantize, compiled=args.compile)

@@ -31,6 +31,7 @@ _EXPORTS = {
     "save_checkpoint": "save",
     "save_ema_as_checkpoint": "ema",
     "torch_persistent_save": "save",
+    "_torch_persistent_save": "save",
     "verify_checkpoint_directory": "save",
     # Names that code written for upstream imports from here.
     "CheckpointConfig": "fairseq.dataclass.configs",
@@ -41,6 +42,6 @@ _EXPORTS = {
     "overwrite_args_by_name": "fairseq.dataclass.utils",
 }
 
-__all__ = [*_EXPORTS]
+__all__ = [name for name in _EXPORTS if not name.startswith("_")]
 
 __getattr__, __dir__ = attach(__name__, _EXPORTS)

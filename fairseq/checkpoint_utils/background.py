@@ -31,10 +31,13 @@ class BackgroundWriter:
         self._failed: dict[str, Exception] = {}
         self._lock = threading.Lock()
 
-    def save(self, obj: Any, path: str) -> None:
-        """Take a copy of ``obj`` now, write it to ``path`` later."""
+    def save(self, obj: Any, path: str, fill: Callable[[Any, Any], None] | None = None) -> None:
+        """Take a copy of ``obj`` now, write it to ``path`` later; ``fill(obj, file)`` replaces the way it is copied."""
         buffer = io.BytesIO()
-        save_into(buffer, obj)
+        if fill is None:
+            save_into(buffer, obj)
+        else:
+            fill(obj, buffer)
 
         def write() -> None:
             with replacing(path) as out:

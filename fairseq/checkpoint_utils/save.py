@@ -13,11 +13,14 @@ from fairseq.checkpoint_utils.names import numbered_checkpoints
 from fairseq.dataclass.configs import CheckpointConfig
 from fairseq.dataclass.lenient import lenient
 from fairseq.file_io import PathManager
-from fairseq.serialization.write import copy_file, write_checkpoint
+from fairseq.serialization.write import copy_file, save_into, write_checkpoint
 
 __all__ = ["save_checkpoint", "torch_persistent_save", "verify_checkpoint_directory"]
 
 logger = logging.getLogger("fairseq.checkpoint_utils")
+
+# A program may replace PathManager.opena to write in a way of its own; the original leaves it to the writer thread.
+_OPENA = PathManager.opena
 
 
 def save_checkpoint(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> str | None:
@@ -172,7 +175,7 @@ def _remove(folder: str, found: list[tuple[float, str]]) -> None:
             os.remove(f"{path}.sha256")
 
 
-def torch_persistent_save(obj: Any, filename: str, async_write: bool = False) -> None:
+def torch_persistent_save(obj: Any, filename: str | os.PathLike[str], async_write: bool = False) -> None:
     """Save an object; the name holds either the old file or the complete new one at every moment.
 
     Args:
@@ -183,18 +186,29 @@ def torch_persistent_save(obj: Any, filename: str, async_write: bool = False) ->
     Raises:
         CheckpointWriteError: disk full or folder not writable.
     """
-    if PathManager.path_requires_pathmanager(filename):
-        import torch
+    # Looked up in the package, where programs replace it.
+    from fairseq import checkpoint_utils
 
+    write = checkpoint_utils._torch_persistent_save
+    filename = os.fspath(filename)
+    if PathManager.path_requires_pathmanager(filename) or (async_write and PathManager.opena is not _OPENA):
         opener = PathManager.opena if async_write else PathManager.open
         with opener(filename, "wb") as out:
-            torch.save(obj, out)
+            write(obj, out)
     elif async_write:
         from fairseq.checkpoint_utils.background import WRITER
 
-        WRITER.save(obj, filename)
+        WRITER.save(obj, filename, write)
     else:
-        write_checkpoint(obj, filename)
+        write(obj, filename)
+
+
+def _torch_persistent_save(obj: Any, f: Any) -> None:
+    """Write ``obj`` to ``f``, a local path (atomically, see ``write_checkpoint``) or an open binary file."""
+    if isinstance(f, (str, os.PathLike)):
+        write_checkpoint(obj, f)
+    else:
+        save_into(f, obj)
 
 
 def verify_checkpoint_directory(save_dir: str) -> None:

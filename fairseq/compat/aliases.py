@@ -12,6 +12,10 @@ import sys
 __all__ = ["ALIASES", "install"]
 
 ALIASES = {
+    # Up to 0.8.
+    "fairseq.data.block_pair_dataset": "fairseq.data.legacy.block_pair_dataset",
+    "fairseq.data.masked_lm_dataset": "fairseq.data.legacy.masked_lm_dataset",
+    "fairseq.data.masked_lm_dictionary": "fairseq.data.legacy.masked_lm_dictionary",
     # Up to 0.9.
     "fairseq.bleu": "fairseq.scoring.bleu",
     "fairseq.legacy_distributed_data_parallel": "fairseq.distributed.legacy_distributed_data_parallel",

@@ -1,14 +1,18 @@
-"""Names that upstream's modules have only because they import them for themselves, and that plugins import from there.
+"""Names that upstream's modules have only for themselves, and that plugins import from there.
 
 Who needs it: plugins and programs with lines such as ``from fairseq.trainer import metrics`` or
 ``from fairseq.models.lstm import FairseqEncoder``. Our modules import what they need in other ways; when a module of
 ``BORROWED`` lacks a name that upstream's has by accident, it is fetched from its place. Such names are in no ``dir()``
 and no ``__all__``, and type checkers do not know them.
+
+Every module also has a ``logger``: programs write ``from fairseq.data.dictionary import logger`` and replace or silence
+it. A module that logs nothing itself is lent the one of its name.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
@@ -24,10 +28,13 @@ PLACES: dict[str, str] = {
     "AlignmentDatasetBinarizer": "fairseq.binarizer:",
     "AppendTokenDataset": "fairseq.data.append_token_dataset:",
     "BaseLayer": "fairseq.modules.base_layer:",
+    "BaseWrapperDataset": "fairseq.data.base_wrapper_dataset:",
     "BeamableMM": "fairseq.modules.beamable_mm:",
+    "BlockPairDataset": "fairseq.data.legacy.block_pair_dataset:",
     "CharacterTokenEmbedder": "fairseq.modules.character_token_embedder:",
     "Chunker": "fairseq.file_chunker_utils:",
     "CompositeEncoder": "fairseq.models.composite_encoder:",
+    "ConcatDataset": "fairseq.data.concat_dataset:",
     "DATASET_IMPL_CHOICES": "fairseq.dataclass.constants:",
     "DEFAULT_MAX_SOURCE_POSITIONS": "fairseq.models.transformer.transformer_config:",
     "DEFAULT_MAX_TARGET_POSITIONS": "fairseq.models.transformer.transformer_config:",
@@ -36,9 +43,11 @@ PLACES: dict[str, str] = {
     "DistributedTimeoutWrapper": "fairseq.distributed.distributed_timeout_wrapper:",
     "DistributedTrainingConfig": "fairseq.dataclass.configs:",
     "DownsampledMultiHeadAttention": "fairseq.modules.downsampled_multihead_attention:",
+    "DummyDataset": "fairseq.benchmark.dummy_dataset:",
     "DynamicConv": "fairseq.modules.dynamic_convolution:DynamicConv_scripatable",
     "Embedding": "fairseq.models.lstm:",
     "EmptyClusterResolveError": "fairseq.modules.quantization.pq.em:",
+    "EncoderLangtok": "fairseq.data.multilingual.multilingual_utils:",
     "FairseqBMUFConfig": "fairseq.dataclass.configs:",
     "FairseqConfig": "fairseq.dataclass.configs:",
     "FairseqDataclass": "fairseq.dataclass.configs:",
@@ -51,11 +60,13 @@ PLACES: dict[str, str] = {
     "FairseqTask": "fairseq.tasks.fairseq_task:",
     "FastaDataset": "fairseq.data.fasta_dataset:",
     "FileBinarizer": "fairseq.binarizer:",
+    "FileContentsAction": "fairseq.utils:",
     "GradMultiply": "fairseq.modules.grad_multiply:",
     "HuffmanMMapIndex": "fairseq.data.huffman.huffman_mmap_indexed_dataset:",
     "HuffmanMMapIndexedDataset": "fairseq.data.huffman.huffman_mmap_indexed_dataset:",
     "IdDataset": "fairseq.data.id_dataset:",
     "LMContextWindowDataset": "fairseq.data.lm_context_window_dataset:",
+    "LangTokStyle": "fairseq.data.multilingual.multilingual_utils:",
     "LanguagePairDataset": "fairseq.data.language_pair_dataset:",
     "LayerNorm": "fairseq.modules.layer_norm:",
     "LearnedPositionalEmbedding": "fairseq.modules.learned_positional_embedding:",
@@ -83,6 +94,7 @@ PLACES: dict[str, str] = {
     "TimeMeter": "fairseq.logging.meters:",
     "Trainer": "fairseq.trainer:",
     "TransformerConfig": "fairseq.models.transformer.transformer_config:",
+    "TruncateDataset": "fairseq.data.shorten_dataset:",
     "VocabularyDatasetBinarizer": "fairseq.binarizer:",
     "add_defaults": "fairseq.dataclass.initialize:",
     "apply_quant_noise_": "fairseq.modules.quant_noise:quant_noise",
@@ -94,12 +106,14 @@ PLACES: dict[str, str] = {
     "checkpoint_wrapper": "fairseq.modules.checkpoint_activations:",
     "compute_mask_indices": "fairseq.data.data_utils:",
     "convert_namespace_to_omegaconf": "fairseq.dataclass.utils:",
+    "csv_str_list": "fairseq.utils:",
     "data_utils": "fairseq.data.data_utils",
     "dictionary": "fairseq.data.dictionary",
     "dist_utils": "fairseq.distributed.utils",
     "distributed_utils": "fairseq.distributed.utils",
     "emulate_int": "fairseq.modules.quantization.scalar.ops:",
     "encoders": "fairseq.data.encoders",
+    "eval_str_dict": "fairseq.utils:",
     "file_utils": "fairseq.file_utils",
     "fsdp_enable_wrap": "fairseq.distributed.fully_sharded_data_parallel:",
     "fsdp_wrap": "fairseq.distributed.fully_sharded_data_parallel:",
@@ -137,6 +151,7 @@ PLACES: dict[str, str] = {
     "search": "fairseq.search",
     "tasks": "fairseq.tasks",
     "tokenizer": "fairseq.tokenizer",
+    "torch": "torch",
     "transformer_layer": "fairseq.modules.transformer_layer",
     "transformer_wmt_en_de_big": "fairseq.models.transformer.transformer_legacy:",
     "unfold1d": "fairseq.modules.unfold:",
@@ -147,7 +162,10 @@ PLACES: dict[str, str] = {
 
 # Module -> the names.
 BORROWED: dict[str, str] = {
-    "fairseq.checkpoint_utils": "data_utils has_FSDP",
+    "fairseq.benchmark.dummy_masked_lm": "Dictionary DummyDataset FairseqTask",
+    "fairseq.benchmark.dummy_model": "Dictionary register_model_architecture",
+    "fairseq.benchmark.dummy_mt": "FairseqDataset",
+    "fairseq.checkpoint_utils": "data_utils has_FSDP torch",
     "fairseq.criterions.adaptive_loss": "metrics utils",
     "fairseq.criterions.composite_loss": "utils",
     "fairseq.criterions.cross_entropy": "metrics utils",
@@ -157,6 +175,7 @@ BORROWED: dict[str, str] = {
     "fairseq.criterions.label_smoothed_cross_entropy_with_rdrop": "metrics utils",
     "fairseq.criterions.model_criterion": "metrics safe_round utils",
     "fairseq.criterions.speech_ulm_criterion": "FairseqTask metrics",
+    "fairseq.data.append_token_dataset": "BaseWrapperDataset",
     "fairseq.data.backtranslation_dataset": "utils",
     "fairseq.data.data_utils": "PathManager utils",
     "fairseq.data.dictionary": "Chunker data_utils utils",
@@ -171,12 +190,18 @@ BORROWED: dict[str, str] = {
         "DATASET_IMPL_CHOICES FairseqDataset FastaDataset HuffmanMMapIndex HuffmanMMapIndexedDataset PathManager"
     ),
     "fairseq.data.iterators": "data_utils",
+    "fairseq.data.legacy.masked_lm_dataset": "BlockPairDataset Dictionary",
     "fairseq.data.mask_tokens_dataset": "Dictionary data_utils",
     "fairseq.data.multi_corpus_dataset": "data_utils",
+    "fairseq.data.multilingual.multilingual_data_manager": (
+        "AppendTokenDataset EncoderLangtok FileContentsAction LangTokStyle StripTokenDataset TruncateDataset "
+        "csv_str_list eval_str_dict indexed_dataset"
+    ),
     "fairseq.data.multilingual.sampled_multi_dataset": "distributed_utils",
     "fairseq.data.noising": "data_utils",
     "fairseq.data.pad_dataset": "data_utils",
     "fairseq.data.padding_mask_dataset": "data_utils",
+    "fairseq.data.prepend_token_dataset": "BaseWrapperDataset",
     "fairseq.data.resampling_dataset": "plasma_utils",
     "fairseq.data.round_robin_zip_datasets": "LanguagePairDataset",
     "fairseq.data.shorten_dataset": "data_utils",
@@ -238,7 +263,9 @@ BORROWED: dict[str, str] = {
     "fairseq.modules.character_token_embedder": "Dictionary",
     "fairseq.modules.checkpoint_activations": "utils",
     "fairseq.modules.dynamic_convolution": "utils",
+    "fairseq.modules.dynamicconv_layer.dynamicconv_layer": "FairseqDropout unfold1d utils with_incremental_state",
     "fairseq.modules.learned_positional_embedding": "utils",
+    "fairseq.modules.lightconv_layer.lightconv_layer": "FairseqDropout utils with_incremental_state",
     "fairseq.modules.lightweight_convolution": "unfold1d utils",
     "fairseq.modules.linearized_convolution": "utils with_incremental_state",
     "fairseq.modules.multihead_attention": "utils",
@@ -271,7 +298,9 @@ BORROWED: dict[str, str] = {
         "NumelDataset PadDataset PrependTokenDataset StripTokenDataset data_utils utils"
     ),
     "fairseq.tasks.sentence_ranking": "utils",
-    "fairseq.tasks.translation": "encoders indexed_dataset metrics utils",
+    "fairseq.tasks.translation": (
+        "ConcatDataset StripTokenDataset TruncateDataset encoders indexed_dataset metrics utils"
+    ),
     "fairseq.trainer": (
         "FairseqConfig NanDetector PathManager build_ema checkpoint_utils convert_namespace_to_omegaconf "
         "distributed_utils lr_scheduler meters metrics models optim safe_hasattr utils"
@@ -325,7 +354,7 @@ def _fetch(name: str) -> Any:
 
 def _with_borrowed(module: str, own: Callable[[str], Any] | None) -> Callable[[str], Any]:
     """A module's ``__getattr__``: its own one first, if it has one."""
-    names = frozenset(borrowed_names(module))
+    names = frozenset({*borrowed_names(module), "logger"})
 
     def __getattr__(name: str) -> Any:
         if own is not None:
@@ -336,7 +365,7 @@ def _with_borrowed(module: str, own: Callable[[str], Any] | None) -> Callable[[s
                     raise
         elif name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        value = _fetch(name)
+        value = logging.getLogger(module) if name == "logger" else _fetch(name)
         setattr(sys.modules[module], name, value)
         return value
 
@@ -344,10 +373,10 @@ def _with_borrowed(module: str, own: Callable[[str], Any] | None) -> Callable[[s
 
 
 class _Lender:
-    """A finder for the modules of the table: the usual one, and a ``__getattr__`` after the module has run."""
+    """A finder for this package's modules: the usual one, and a ``__getattr__`` after the module has run."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name not in BORROWED:
+        if not name.startswith(("fairseq.", "fairseq_cli.")):
             return None
         spec = PathFinder.find_spec(name, path, target)
         loader: Any = None if spec is None else spec.loader
@@ -364,6 +393,6 @@ class _Lender:
 
 
 def lend_on_import() -> None:
-    """See to it that the modules of the table lend their names, once they are imported."""
+    """See to it that this package's modules lend their names, once they are imported."""
     if not any(type(finder).__name__ == _Lender.__name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, _Lender())  # type: ignore[arg-type] # a finder by duck typing

@@ -18,6 +18,13 @@ __all__ = ["OLD_NAMES", "names_of", "old_names"]
 OLD_NAMES: dict[str, dict[str, str]] = {
     # Up to 0.10 the reader of one worker's part of a file. Forks of MASS and ProphetNet call it.
     "fairseq.binarizer": {"safe_readline": "fairseq.compat.lines"},
+    # Up to 0.8; since then in fairseq.data.legacy.
+    "fairseq.data": {
+        "BertDictionary": "fairseq.data.legacy.masked_lm_dictionary",
+        "BlockPairDataset": "fairseq.data.legacy.block_pair_dataset",
+        "MaskedLMDataset": "fairseq.data.legacy.masked_lm_dataset",
+        "MaskedLMDictionary": "fairseq.data.legacy.masked_lm_dictionary",
+    },
     # Up to 0.9; the extensions of ProphetNet and GLAT call it.
     "fairseq.data.data_utils": {"process_bpe_symbol": "fairseq.compat.lines"},
     # Up to 0.10 the transformer was one module, and what it imported could be imported from there.

@@ -16,8 +16,11 @@ __all__ = ["call_build_generator", "fitting"]
 
 logger = logging.getLogger(__name__)
 
-# What upstream's later callers pass for their own bookkeeping; an override that knows nothing of it loses nothing.
-UNMISSED = frozenset({"data_buffer_size", "data_selector", "disable_iterator_cache", "epoch", "task_cfg", "update_num"})
+# What upstream's later callers (and ours: report) pass for their own bookkeeping; an override that knows nothing of it
+# loses nothing.
+UNMISSED = frozenset(
+    {"data_buffer_size", "data_selector", "disable_iterator_cache", "epoch", "report", "task_cfg", "update_num"}
+)
 
 
 @lru_cache(maxsize=256)

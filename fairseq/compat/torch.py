@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,14 @@ __all__ = [
     "is_sharded",
     "local_part",
     "own_rows",
+    "required_parameter",
     "scale_on_device",
     "shard_of",
     "whole",
 ]
+
+# The default of an optimizer argument that must be given. Public in torch.optim.optimizer, though documented nowhere.
+required_parameter: Any = getattr(sys.modules[torch.optim.Optimizer.__module__], "required", "<required parameter>")
 
 # A private operator, though steady since 2.0 (CPU: since 2.4). Without it the callers' multi-tensor code does the job.
 _fused_adamw: Callable[..., Any] | None = getattr(torch, "_fused_adamw_", None)

@@ -9,6 +9,7 @@
 """
 
 from fairseq._lazy import attach
+from fairseq.compat.old_names import names_of
 
 EXPORTS = {
     "AddTargetDataset": "add_target_dataset",
@@ -78,4 +79,4 @@ EXPORTS = {
 
 __all__ = sorted(EXPORTS)  # type: ignore[assignment]
 
-__getattr__, __dir__ = attach(__name__, EXPORTS)
+__getattr__, __dir__ = attach(__name__, {**EXPORTS, **names_of(__name__)})

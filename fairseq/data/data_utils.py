@@ -3,6 +3,7 @@
 ``collation``    token lists -> padded tensors
 ``size_limits``  filtering by length, batching, buckets
 ``span_masks``   masks over spans of frames (speech)
+``block_masks``  masks of blocks of frames or image patches
 
 and, here, seeds, files and languages.
 """
@@ -17,6 +18,7 @@ from typing import Any, Optional
 import numpy as np
 
 from fairseq.compat.old_names import old_names
+from fairseq.data.block_masks import compute_block_mask_1d, compute_block_mask_2d
 from fairseq.data.collation import collate_tokens, lengths_to_mask, lengths_to_padding_mask
 from fairseq.data.size_limits import (
     batch_by_size,
@@ -27,13 +29,23 @@ from fairseq.data.size_limits import (
     get_buckets,
     select_by_size_fn,
 )
-from fairseq.data.span_masks import compute_mask_indices
+from fairseq.data.span_masks import (
+    compute_mask_indices,
+    compute_mask_indices_for_one,
+    compute_mask_indices_v2,
+    compute_mask_indices_v3,
+)
 
 __all__ = [
     "batch_by_size",
     "collate_tokens",
     "collect_filtered",
+    "compute_block_mask_1d",
+    "compute_block_mask_2d",
     "compute_mask_indices",
+    "compute_mask_indices_for_one",
+    "compute_mask_indices_v2",
+    "compute_mask_indices_v3",
     "filter_by_size",
     "filter_paired_dataset_indices_by_size",
     "get_bucketed_sizes",

@@ -19,12 +19,17 @@ class ResamplingDataset(BaseWrapperDataset):
 
     Args:
         dataset: all samples.
-        weights: probability of each; ``None`` for equal ones.
+        weights: how often each is drawn, relative to the others (they are divided by their sum); ``None`` for equally
+            often.
         replace: a sample may come more than once in an epoch.
         size_ratio: samples per epoch, relative to ``dataset``; at most 1 without ``replace``.
         batch_by_size: batch samples of similar size together.
         seed: of the draws, together with the epoch.
         epoch: the first epoch.
+
+    Raises:
+        AssertionError: ``weights`` are not one per sample, or ``size_ratio`` is out of range.
+        ValueError: a weight is negative or not a number, or none is above 0.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class ResamplingDataset(BaseWrapperDataset):
             raise AssertionError(f"{len(weights)} weights for {len(dataset)} samples")
         if not size_ratio > 0 or (not replace and size_ratio > 1):
             raise AssertionError(f"size_ratio={size_ratio} should be above 0, and at most 1 without replacement")
-        self.weights = None if weights is None else np.asarray(weights)
+        self.weights = None if weights is None else _probabilities(weights)
         self.replace = replace
         self.size_ratio = float(size_ratio)
         self.actual_size = int(np.ceil(len(dataset) * self.size_ratio))
@@ -110,3 +115,14 @@ class ResamplingDataset(BaseWrapperDataset):
 
     def filter_indices_by_size(self, indices: Any, max_sizes: Any) -> tuple[Any, list[int]]:
         return FairseqDataset.filter_indices_by_size(self, indices, max_sizes)
+
+
+def _probabilities(weights: Any) -> Any:
+    values = np.asarray(weights, dtype=np.float64)
+    total = values.sum()
+    if not np.isfinite(total) or total <= 0 or values.min() < 0:
+        raise ValueError(
+            f"weights must be finite and not negative, and one of them above 0; their sum is {total}, "
+            f"the smallest {values.min() if values.size else 'missing'}"
+        )
+    return values / total

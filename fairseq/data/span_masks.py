@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["compute_mask_indices"]
+__all__ = [
+    "compute_mask_indices",
+    "compute_mask_indices_for_one",
+    "compute_mask_indices_v2",
+    "compute_mask_indices_v3",
+]
 
 Positions = NDArray[np.int64]
 
@@ -169,3 +175,46 @@ def _level_rows(
             holes = int(np.rint(len(masked) * mask_dropout))
             line[rng.choice(masked, holes, replace=False)] = False
     return mask
+
+
+def compute_mask_indices_for_one(
+    sz: int, mask_prob: float, mask_length: int, seed: Optional[int] = None, epoch: Optional[int] = None,
+    index: Optional[int] = None, min_masks: int = 0,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """:func:`compute_mask_indices` with static spans for one sequence of ``sz`` frames.
+
+    Args:
+        index: the sample's number; with ``seed`` and ``epoch``, the mask depends on these three alone.
+
+    Returns:
+        ``(sz,)`` booleans, true where masked.
+    """
+    indices = None if index is None else torch.tensor([index])
+    return compute_mask_indices(
+        (1, sz), None, mask_prob, mask_length, min_masks=min_masks, seed=seed, epoch=epoch, indices=indices
+    )[0]
+
+
+def compute_mask_indices_v2(
+    shape: tuple[int, int], padding_mask: Optional[Tensor], mask_prob: float, mask_length: int, min_masks: int = 0,
+    require_same_masks: bool = True, seed: Optional[int] = None, epoch: Optional[int] = None,
+    indices: Optional[Tensor] = None,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """:func:`compute_mask_indices` with static spans, for callers that give these arguments by position."""
+    return compute_mask_indices(
+        shape, padding_mask, mask_prob, mask_length, min_masks=min_masks, require_same_masks=require_same_masks,
+        seed=seed, epoch=epoch, indices=indices,
+    )  # fmt: skip
+
+
+def compute_mask_indices_v3(
+    shape: tuple[int, int], padding_mask: Optional[Tensor], mask_prob: float, mask_length: int,
+    mask_type: str = "static", mask_other: float = 0.0, min_masks: int = 0, no_overlap: bool = False,
+    min_space: int = 0, require_same_masks: bool = True, mask_dropout: float = 0.0, seed: Optional[int] = None,
+    epoch: Optional[int] = None, indices: Optional[Tensor] = None,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """:func:`compute_mask_indices` without its latest options, for callers that give these arguments by position."""
+    return compute_mask_indices(
+        shape, padding_mask, mask_prob, mask_length, mask_type, mask_other, min_masks, no_overlap, min_space,
+        require_same_masks, mask_dropout, seed=seed, epoch=epoch, indices=indices,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from fairseq.distributed import utils  # noqa: F401  (plug-ins import it from here)
 from fairseq.utils.devices import NO_TPU
 
 __all__ = ["TPUDistributedDataParallel"]

@@ -59,24 +59,29 @@ class LinearizedConvolution(FairseqIncrementalState, ConvTBC):
             return output
         window = input[:, -1:]
         if self.kernel_size[0] > 1:
-            before = self._buffer(incremental_state)
+            before = self._get_input_buffer(incremental_state)
             if before is None:
                 before = input.new_zeros(input.size(0), self.kernel_size[0], input.size(2))
             window = torch.cat([before[:, 1:], window], dim=1)
-            self.set_incremental_state(incremental_state, "input_buffer", {"input_buffer": window})
+            self._set_input_buffer(incremental_state, window)
         output = torch.conv_tbc(window.transpose(0, 1).contiguous(), self.weight, self.bias, 0)
         return output.transpose(0, 1)
 
-    def _buffer(self, incremental_state: dict[str, dict[str, Tensor | None]]) -> Tensor | None:
+    def _get_input_buffer(self, incremental_state: dict[str, dict[str, Tensor | None]]) -> Tensor | None:
         """The last ``kernel_size`` inputs, ``(batch, kernel_size, in)``."""
         state = self.get_incremental_state(incremental_state, "input_buffer")
         return None if state is None else state["input_buffer"]
+
+    def _set_input_buffer(
+        self, incremental_state: dict[str, dict[str, Tensor | None]], new_buffer: Tensor | None
+    ) -> None:
+        """Keep the last inputs for the next step, ``(batch, kernel_size, in)``."""
+        self.set_incremental_state(incremental_state, "input_buffer", {"input_buffer": new_buffer})
 
     def reorder_incremental_state(
         self, incremental_state: dict[str, dict[str, Tensor | None]], new_order: Tensor
     ) -> None:
         """Let the inputs kept follow their hypotheses."""
-        buffer = self._buffer(incremental_state)
+        buffer = self._get_input_buffer(incremental_state)
         if buffer is not None:
-            kept: dict[str, Tensor | None] = {"input_buffer": buffer.index_select(0, new_order)}
-            self.set_incremental_state(incremental_state, "input_buffer", kept)
+            self._set_input_buffer(incremental_state, buffer.index_select(0, new_order))

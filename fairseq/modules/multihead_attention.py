@@ -21,6 +21,23 @@ from fairseq.modules.quant_noise import quant_noise
 __all__ = ["MultiheadAttention"]
 
 
+def _mask_for_xformers(mask: Tensor, to_dtype: Optional[torch.dtype] = None) -> Tensor:
+    """Turn a mask of this module into one for the xFormers library, where true means that a position is seen.
+
+    Args:
+        mask: floating point: added to the scores; boolean or integer: true where a position is hidden. Any shape.
+        to_dtype: wanted type, floating point for a mask that is added, else one that is true where a position is seen;
+            ``None`` for the type of ``mask``.
+    """
+    dtype = mask.dtype if to_dtype is None else to_dtype
+    if mask.is_floating_point() and dtype.is_floating_point:
+        return mask.to(dtype)
+    hidden = mask < 0 if mask.is_floating_point() else mask.bool()
+    if dtype.is_floating_point:
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(hidden, -math.inf)
+    return (~hidden).to(dtype)
+
+
 class MultiheadAttention(FairseqIncrementalDecoder):
     """Scaled dot-product attention in several heads, with the caches that incremental decoding needs.
 

@@ -5,6 +5,7 @@ from typing import Any, List
 
 import torch
 
+from fairseq.compat.torch import required_parameter as MISSING_LR
 from fairseq.dataclass.configs import II, FairseqDataclass
 from fairseq.dataclass.fields import option
 from fairseq.optim import register_optimizer
@@ -12,16 +13,6 @@ from fairseq.optim._update_rule import Float32StateOptimizer, Working, batches_o
 from fairseq.optim.fairseq_optimizer import FairseqOptimizer, first_lr
 
 __all__ = ["NAG", "FairseqNAG", "FairseqNAGConfig"]
-
-
-class _Required:
-    """The default of an argument that must be given; named as torch named its own."""
-
-    def __repr__(self) -> str:
-        return "<required parameter>"
-
-
-REQUIRED: Any = _Required()
 
 
 @dataclass
@@ -59,8 +50,8 @@ class NAG(Float32StateOptimizer):
         ValueError: no ``lr``.
     """
 
-    def __init__(self, params: Any, lr: float = REQUIRED, momentum: float = 0, weight_decay: float = 0) -> None:
-        if lr is REQUIRED:
+    def __init__(self, params: Any, lr: float = MISSING_LR, momentum: float = 0, weight_decay: float = 0) -> None:
+        if lr is MISSING_LR:
             raise ValueError("NAG needs a learning rate: NAG(params, lr=...)")
         super().__init__(params, {"lr": lr, "lr_old": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -56,7 +56,7 @@ class SequenceGeneratorWithAlignment(SequenceGenerator):
         src_cpu = source.index_select(0, rows).cpu()
         outputs = [hypothesis["tokens"] for _, hypothesis in entries]
         if any(getattr(model, "full_context_alignment", False) for model in self.model.models):
-            attention, targets = self._realign(sample["net_input"], rows, outputs)
+            attention, targets = self._realign(sample, found)
         else:
             attention = [hypothesis["attention"].transpose(1, 0).cpu() for _, hypothesis in entries]
             targets = [tokens.cpu() for tokens in outputs]
@@ -64,16 +64,33 @@ class SequenceGeneratorWithAlignment(SequenceGenerator):
             hypothesis["alignment"] = self.extract_alignment(attention[i], src_cpu[i], targets[i], self.pad, self.eos)
         return found
 
-    def _realign(
-        self, net_input: dict[str, Any], rows: Tensor, outputs: list[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def _realign(self, sample: dict[str, Any], found: list[list[Hypothesis]]) -> tuple[list[Tensor], list[Tensor]]:
         """Attention over complete outputs, and the outputs padded as the attention is."""
-        src_tokens, src_lengths = (net_input[name].index_select(0, rows) for name in ("src_tokens", "src_lengths"))
-        previous, targets = self._targets(outputs, src_tokens.device)
+        src_tokens, src_lengths, previous, targets = self._prepare_batch_for_alignment(sample, found)
         full = cast(EnsembleModelWithAlignment, self.model).forward_align(src_tokens, src_lengths, previous)
         if full is None:
             raise ValueError("--print-alignment: the model gives no attention to read alignments from")
         return list(full.cpu().unbind()), list(targets.cpu().unbind())
+
+    def _prepare_batch_for_alignment(
+        self, sample: dict[str, Any], hypothesis: list[list[Hypothesis]]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The batch of the forward pass that looks at complete outputs; models with full-context alignment need it.
+
+        Args:
+            sample: the batch that was generated for.
+            hypothesis: per sentence, its hypotheses.
+
+        Returns:
+            ``src_tokens (N, src_len)``, ``src_lengths (N,)``, ``prev_output_tokens (N, tgt_len)`` and the outputs
+            ``(N, tgt_len)``, for the N hypotheses one after another.
+        """
+        net_input = sample["net_input"]
+        device = net_input["src_tokens"].device
+        rows = torch.tensor([i for i, found in enumerate(hypothesis) for _ in found], device=device)
+        src_tokens, src_lengths = (net_input[name].index_select(0, rows) for name in ("src_tokens", "src_lengths"))
+        previous, targets = self._targets([one["tokens"] for found in hypothesis for one in found], device)
+        return src_tokens, src_lengths, previous, targets
 
     def _targets(self, tokens: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
         """Outputs as decoder input (end moved to the front) and as targets, padded."""

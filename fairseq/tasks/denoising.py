@@ -83,10 +83,14 @@ class DenoisingTask(FairseqTask):
         logger.info("dictionary: %s types", len(dictionary))
         return cls(cfg, dictionary)
 
-    def _load_blocks(self, data_path: str, split: str, combine: bool) -> AppendTokenDataset:
-        """Blocks of a split between a beginning and an end of sentence."""
+    def _load_dataset_split(self, split: str, epoch: int, combine: bool) -> Any:
+        """The blocks of a split before noise, each between a beginning and an end of sentence; plug-ins override it.
+
+        Raises:
+            FileNotFoundError: there is no such split.
+        """
         cfg, dictionary = self.cfg, self.dictionary
-        sentences, path = load_split(data_path, split, dictionary, cfg.dataset_impl, combine)
+        sentences, path = load_split(folder_of_epoch(cfg.data, epoch), split, dictionary, cfg.dataset_impl, combine)
         sentences = StripTokenDataset(sentences, dictionary.eos())
         sentences = maybe_shorten_dataset(
             sentences, split, cfg.shorten_data_split_list, cfg.shorten_method, cfg.tokens_per_sample, cfg.seed
@@ -127,7 +131,7 @@ class DenoisingTask(FairseqTask):
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:  # type: ignore[override]
         if self.cfg.permute > 0:
             raise ValueError("--permute (of subwords) has no effect in denoising; use --permute-sentences or --mask")
-        blocks = self._load_blocks(folder_of_epoch(self.cfg.data, epoch), split, combine)
+        blocks = self._load_dataset_split(split, epoch, combine)
         words = whole_word_mask(self.cfg, self.dictionary) if self.cfg.mask_length != "subword" else None
         self.datasets[split] = self._denoising(blocks, words)
         logger.info("Split: %s, Loaded %s samples of denoising_dataset", split, len(self.datasets[split]))

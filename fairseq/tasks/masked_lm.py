@@ -82,7 +82,12 @@ class MaskedLMTask(FairseqTask):
         logger.info("dictionary: %s types", len(dictionary))
         return dictionary
 
-    def _blocks(self, split: str, epoch: int, combine: bool) -> PrependTokenDataset:
+    def _load_dataset_split(self, split: str, epoch: int, combine: bool) -> Any:
+        """The blocks of a split before masking, each behind a beginning of sentence; plug-ins override it.
+
+        Raises:
+            FileNotFoundError: there is no such split.
+        """
         cfg, dictionary = self.cfg, self.dictionary
         sentences, path = load_split(folder_of_epoch(cfg.data, epoch), split, dictionary, None, combine)
         sentences = maybe_shorten_dataset(
@@ -102,7 +107,7 @@ class MaskedLMTask(FairseqTask):
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:  # type: ignore[override]
         cfg, pad = self.cfg, self.dictionary.pad()
         source, target = MaskTokensDataset.apply_mask(
-            self._blocks(split, epoch, combine),
+            self._load_dataset_split(split, epoch, combine),
             self.dictionary,
             pad_idx=pad,
             mask_idx=self.mask_idx,

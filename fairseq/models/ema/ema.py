@@ -110,15 +110,21 @@ class EMA:
             updates: number of updates so far; decides whether averaging has begun. ``None`` keeps the last decay.
         """
         if updates is not None:
-            self.decay = 0 if updates < self.config.ema_start_update else self.config.ema_decay
+            self._set_decay(0 if updates < self.config.ema_start_update else self.config.ema_decay)
         if self.config.ema_update_freq > 1:
             self.update_freq_counter += 1
             if self.update_freq_counter < self.config.ema_update_freq:
                 return
             self.update_freq_counter = 0
-        self._average(new_model)
+        self._step_internal(new_model)
 
-    def _average(self, new_model: nn.Module) -> None:
+    def _set_decay(self, decay: float) -> None:
+        """Set the decay of the next step; :meth:`step` calls it when it knows the number of updates."""
+        self.decay = decay
+
+    @torch.no_grad()
+    def _step_internal(self, new_model: nn.Module) -> None:
+        """Average once, whatever ``ema_update_freq`` says; :meth:`step` calls it when a step is due."""
         shadow = self.model.state_dict()
         averages = self.fp32_params if self.config.ema_fp32 else shadow
         targets: list[Tensor] = []

@@ -5,7 +5,8 @@ checkpoints (``cfg.encoder_embed_dim``) are forwarded, for reading and for writi
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from types import SimpleNamespace
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from fairseq import utils
 from fairseq.dataclass.configs import FairseqDataclass
@@ -172,16 +173,41 @@ class TransformerConfig(FairseqDataclass):
         """
         if args is None or isinstance(args, cls):
             return args
-        given = _as_dict(args)
+        given = SimpleNamespace(**_as_dict(args))
         config = cls()
+        seen: Set[str] = set()
         for item in fields(cls):
             if item.name in _GROUPS:
-                _fill_group(config, item.name, given)
-            elif item.name in given:
-                setattr(config, item.name, given.pop(item.name))
-        for name, value in given.items():
-            setattr(config, name, value)
+                # A subclass may have a richer class of decoder options.
+                kind = type(getattr(config, item.name))
+                setattr(config, item.name, cls._copy_keys(given, kind, item.name, seen))
+            elif hasattr(given, item.name):
+                setattr(config, item.name, getattr(given, item.name))
+                seen.add(item.name)
+        for name, value in vars(given).items():
+            if name not in seen:
+                setattr(config, name, value)
         return config
+
+    @staticmethod
+    def _copy_keys(args: Any, cls: Any, prefix: str, seen: Set[str]) -> Any:
+        """Build one nested group from flat options and from a group; config classes of plug-ins override it.
+
+        Args:
+            args: object with attributes ``PREFIX_NAME`` or ``PREFIX`` (a group: dictionary, config, namespace).
+            cls: class of the group.
+            prefix: ``encoder``, ``decoder`` or ``quant_noise``.
+            seen: receives the names of the attributes that were used.
+        """
+        known = [item.name for item in fields(cls)]
+        values = {name: getattr(args, f"{prefix}_{name}") for name in known if _has_flat(args, prefix, name)}
+        seen.update(f"{prefix}_{name}" for name in values)
+        nested = getattr(args, prefix, None)
+        if nested is not None:
+            # Groups win: a YAML file with groups has flat names too, filled in by the architecture.
+            values.update((name, value) for name, value in _as_dict(nested).items() if name in known)
+        seen.add(prefix)
+        return cls(**values)
 
 
 def _as_dict(args: Any) -> Dict[str, Any]:
@@ -205,16 +231,6 @@ def _as_dict(args: Any) -> Dict[str, Any]:
     return {name: value for name, value in vars(args).items() if not name.startswith("__")}
 
 
-def _fill_group(config: TransformerConfig, group: str, given: Dict[str, Any]) -> None:
-    """Build one nested group from ``group={...}`` and ``group_name=...``, and take these out of ``given``."""
-    kind = type(getattr(config, group))
-    known = {item.name for item in fields(kind)}
-    values: Dict[str, Any] = {}
-    nested = given.pop(group, None)
-    for name in known:
-        if name != "_name" and f"{group}_{name}" in given:
-            values[name] = given.pop(f"{group}_{name}")
-    # Groups win: a YAML file that has them gets flat names too, filled in by the architecture.
-    if nested is not None:
-        values.update((name, value) for name, value in _as_dict(nested).items() if name in known)
-    setattr(config, group, kind(**values))
+def _has_flat(args: Any, prefix: str, name: str) -> bool:
+    # Every config has a _name, which is no option.
+    return name != "_name" and hasattr(args, f"{prefix}_{name}")
