@@ -166,9 +166,9 @@ def test_saving_goes_through_the_inner_function(tmp_path: Any) -> None:
 
 
 def test_a_replaced_opena_is_used() -> None:
-    with mock.patch("fairseq.checkpoint_utils.PathManager.opena") as opener:
-        with mock.patch("fairseq.checkpoint_utils._torch_persistent_save") as save:
-            checkpoint_utils.torch_persistent_save({}, "async.pt", async_write=True)
+    name = "fairseq.checkpoint_utils"
+    with mock.patch(f"{name}.PathManager.opena") as opener, mock.patch(f"{name}._torch_persistent_save") as save:
+        checkpoint_utils.torch_persistent_save({}, "async.pt", async_write=True)
     opener.assert_called_with("async.pt", "wb")
     save.assert_called()
 
