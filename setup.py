@@ -61,6 +61,8 @@ NAMES, FOLDERS = packages()
 
 setup(
     packages=NAMES,
+    # Names of upstream's compiled extensions that programs import.
+    py_modules=["alignment_train_cpu_binding", "alignment_train_cuda_binding"],
     package_dir=FOLDERS,
     ext_modules=extensions(),
     cmdclass={"build_ext": OptionalBuildExt},
