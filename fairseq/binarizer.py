@@ -199,8 +199,8 @@ class FileBinarizer:
 
     @classmethod
     def multiprocess_dataset(
-        cls, input_file: str, dataset_impl: str, binarizer: Binarizer, output_prefix: str,
-        vocab_size: int | None = None, num_workers: int = 1,
+        cls, input_file: str | os.PathLike[str], dataset_impl: str, binarizer: Binarizer,
+        output_prefix: str | os.PathLike[str], vocab_size: int | None = None, num_workers: int = 1,
     ) -> BinarizeSummary:  # fmt: skip
         """Binarise a file into ``output_prefix.bin`` and ``output_prefix.idx``.
 
@@ -220,6 +220,7 @@ class FileBinarizer:
             ValueError: a line that cannot be encoded; the message has the file and the line.
             OSError: the output could not be written.
         """
+        input_file, output_prefix = os.fspath(input_file), os.fspath(output_prefix)
         path = PathManager.get_local_path(input_file)
         offsets = find_offsets(path, num_workers)
         with _OutputFiles(output_prefix, num_workers) as output:
@@ -412,8 +413,9 @@ class LegacyBinarizer:
 
 
 def _tensors(
-    filename: str, binarizer: Binarizer, summary: BinarizeSummary, start: int, end: int
+    filename: str | os.PathLike[str], binarizer: Binarizer, summary: BinarizeSummary, start: int, end: int
 ) -> Iterator[torch.IntTensor]:
+    filename = os.fspath(filename)
     with Chunker(PathManager.get_local_path(filename), start, end) as lines:
         for line in lines:
             yield binarizer.binarize_line(line, summary)

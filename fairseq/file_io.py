@@ -43,20 +43,22 @@ class PathManager:
 
     @staticmethod
     def open(
-        path: str, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None,
-        newline: str | None = None,
+        path: str | os.PathLike[str], mode: str = "r", buffering: int = -1, encoding: str | None = None,
+        errors: str | None = None, newline: str | None = None,
     ) -> IO[Any]:  # fmt: skip
         """Open a file; the arguments are those of the built-in ``open``."""
+        path = os.fspath(path)
         opener = IOPathManager.open if IOPathManager else open
         return opener(path, mode=mode, buffering=buffering, encoding=encoding, errors=errors, newline=newline)
 
     @staticmethod
-    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+    def copy(src_path: str | os.PathLike[str], dst_path: str | os.PathLike[str], overwrite: bool = False) -> bool:
         """Copy a file's bytes.
 
         Raises:
             FileExistsError: the destination exists and ``overwrite`` is false.
         """
+        src_path, dst_path = os.fspath(src_path), os.fspath(dst_path)
         if IOPathManager:
             return IOPathManager.copy(src_path, dst_path, overwrite=overwrite)
         if not overwrite and os.path.exists(dst_path):
@@ -65,36 +67,42 @@ class PathManager:
         return True
 
     @staticmethod
-    def get_local_path(path: str, **kwargs: Any) -> str:
+    def get_local_path(path: str | os.PathLike[str], **kwargs: Any) -> str:
         """A path on this machine that holds the file; remote ones are fetched first."""
+        path = os.fspath(path)
         return IOPathManager.get_local_path(path, **kwargs) if IOPathManager else path
 
     @staticmethod
-    def exists(path: str) -> bool:
+    def exists(path: str | os.PathLike[str]) -> bool:
         """Whether there is a file or a folder."""
+        path = os.fspath(path)
         return IOPathManager.exists(path) if IOPathManager else os.path.exists(path)
 
     @staticmethod
-    def isfile(path: str) -> bool:
+    def isfile(path: str | os.PathLike[str]) -> bool:
         """Whether there is a file."""
+        path = os.fspath(path)
         return IOPathManager.isfile(path) if IOPathManager else os.path.isfile(path)
 
     @staticmethod
-    def ls(path: str) -> list[str]:
+    def ls(path: str | os.PathLike[str]) -> list[str]:
         """Names in a folder, in no particular order."""
+        path = os.fspath(path)
         return IOPathManager.ls(path) if IOPathManager else os.listdir(path)
 
     @staticmethod
-    def mkdirs(path: str) -> None:
+    def mkdirs(path: str | os.PathLike[str]) -> None:
         """Make a folder and those above it. An existing one, and the empty path (here), are fine."""
+        path = os.fspath(path)
         if IOPathManager:
             IOPathManager.mkdirs(path)
         elif path:
             os.makedirs(path, exist_ok=True)
 
     @staticmethod
-    def rm(path: str) -> None:
+    def rm(path: str | os.PathLike[str]) -> None:
         """Remove a file."""
+        path = os.fspath(path)
         (IOPathManager.rm if IOPathManager else os.remove)(path)
 
     @staticmethod
@@ -115,15 +123,19 @@ class PathManager:
         IOPathManager.register_handler(handler=handler)
 
     @staticmethod
-    def copy_from_local(local_path: str, dst_path: str, overwrite: bool = False, **kwargs: Any) -> bool:
+    def copy_from_local(
+        local_path: str | os.PathLike[str], dst_path: str | os.PathLike[str], overwrite: bool = False, **kwargs: Any
+    ) -> bool:
         """Copy a local file to a path that may be remote."""
+        local_path, dst_path = os.fspath(local_path), os.fspath(dst_path)
         if IOPathManager:
             return IOPathManager.copy_from_local(local_path, dst_path, overwrite=overwrite, **kwargs)
         return PathManager.copy(local_path, dst_path, overwrite=overwrite)
 
     @staticmethod
-    def path_requires_pathmanager(path: str) -> bool:
+    def path_requires_pathmanager(path: str | os.PathLike[str]) -> bool:
         """Whether only an iopath handler can open the path."""
+        path = os.fspath(path)
         if IOPathManager is None:
             return False
         return any(path.startswith(prefix) for prefix in IOPathManager._path_handlers)
@@ -140,7 +152,7 @@ class PathManager:
 
     @staticmethod
     def opena(
-        path: str,
+        path: str | os.PathLike[str],
         mode: str = "r",
         buffering: int = -1,
         encoding: str | None = None,
@@ -152,6 +164,7 @@ class PathManager:
         What is written stays in memory until the file is closed, and is then written on a thread. Files are written in
         the order in which they were closed. Call ``async_close`` before the program ends.
         """
+        path = os.fspath(path)
         if IOPathManager:
             return IOPathManager.opena(path, mode, buffering, encoding, errors, newline)
         if mode == "wb":
@@ -248,7 +261,7 @@ def note_mark(name: str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_open(path: str, mode: str = "w", encoding: str | None = None) -> Iterator[IO[Any]]:
+def atomic_open(path: str | os.PathLike[str], mode: str = "w", encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file for writing; it takes its name only after everything was written and reached the disk.
 
     Whatever goes wrong inside the ``with`` block, an older file of that name stays as it was and no part of the new one
@@ -262,6 +275,7 @@ def atomic_open(path: str, mode: str = "w", encoding: str | None = None) -> Iter
     Raises:
         OSError: naming ``path``, when the disk is full or the folder cannot be written.
     """
+    path = os.fspath(path)
     if encoding is None and "b" not in mode:
         encoding = "utf-8"
     if PathManager.path_requires_pathmanager(path):
@@ -287,7 +301,7 @@ def atomic_open(path: str, mode: str = "w", encoding: str | None = None) -> Iter
 
 
 @contextlib.contextmanager
-def naming_file(path: str) -> Iterator[None]:
+def naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
     """Make an ``OSError`` of this block name the file: the one of a full disk does not do so by itself."""
     try:
         yield

@@ -68,7 +68,7 @@ MAX_SMALL_BYTES = 64 << 20
 MAX_MEMBERS = 100_000
 
 
-def load_archive_file(archive_file: str) -> str | None:
+def load_archive_file(archive_file: str | os.PathLike[str]) -> str | None:
     """A local folder with what a folder, a tar archive or the URL of one holds.
 
     An archive is unpacked once, into the cache. Members that would land outside of the folder are refused.
@@ -83,6 +83,7 @@ def load_archive_file(archive_file: str) -> str | None:
     Raises:
         ValueError: the archive is damaged, or holds what would land elsewhere, or far more than its size lets expect.
     """
+    archive_file = os.fspath(archive_file)
     try:
         found = cached_path(archive_file)
     except OSError as error:
@@ -140,7 +141,7 @@ def url_to_filename(url: str, etag: str | None = None) -> str:
     return f"{name}.{hashlib.sha256(etag.encode('utf-8')).hexdigest()}" if etag else name
 
 
-def filename_to_url(filename: str, cache_dir: str | Path | None = None) -> tuple[str, str | None]:
+def filename_to_url(filename: str, cache_dir: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
     """The URL and entity tag of a file in the cache.
 
     Raises:
@@ -155,8 +156,9 @@ def filename_to_url(filename: str, cache_dir: str | Path | None = None) -> tuple
     return known["url"], known["etag"]
 
 
-def cached_path_from_pm(url_or_filename: str) -> str | None:
+def cached_path_from_pm(url_or_filename: str | os.PathLike[str]) -> str | None:
     """A local path by iopath's handlers; ``None`` if no handler knows the name."""
+    url_or_filename = os.fspath(url_or_filename)
     if not PathManager.path_requires_pathmanager(url_or_filename):
         return None
     try:
@@ -165,7 +167,7 @@ def cached_path_from_pm(url_or_filename: str) -> str | None:
         return None
 
 
-def cached_path(url_or_filename: str | Path, cache_dir: str | Path | None = None) -> str:
+def cached_path(url_or_filename: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None = None) -> str:
     """A local path for a path or URL; a URL is fetched if the cache lacks its current version.
 
     Raises:
@@ -173,7 +175,7 @@ def cached_path(url_or_filename: str | Path, cache_dir: str | Path | None = None
         ValueError: neither a path nor a kind of URL that can be fetched.
         OSError: the server does not answer, and the cache has no version at all.
     """
-    name = str(url_or_filename)
+    name = os.fspath(url_or_filename)
     scheme = urllib.parse.urlparse(name).scheme
     if scheme in ("http", "https", "s3"):
         return get_from_cache(name, cache_dir)
@@ -272,7 +274,7 @@ def http_get(url: str, temp_file: IO[bytes]) -> None:
             raise OSError(f"{url}: the connection ended after {fetched:,} of {total:,} bytes; try again")
 
 
-def get_from_cache(url: str, cache_dir: str | Path | None = None) -> str:
+def get_from_cache(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
     """The local copy of a URL; fetched if the cache lacks its current version.
 
     Without a connection, the newest version in the cache is used.
@@ -315,13 +317,13 @@ def _newest(folder: str, prefix: str) -> str | None:
     return None
 
 
-def read_set_from_file(filename: str) -> set[str]:
+def read_set_from_file(filename: str | os.PathLike[str]) -> set[str]:
     """The different lines of a text file, without white space at their ends."""
     with open(filename, encoding="utf-8") as file:
         return {line.rstrip() for line in file}
 
 
-def get_file_extension(path: str, dot: bool = True, lower: bool = True) -> str:
+def get_file_extension(path: str | os.PathLike[str], dot: bool = True, lower: bool = True) -> str:
     """The extension of a path, with or without the dot, in lower case or as it is."""
     extension = os.path.splitext(path)[1]
     extension = extension if dot else extension[1:]

@@ -38,9 +38,9 @@ SIDE_FILES = {
 
 
 def from_pretrained(
-    model_name_or_path: str,
-    checkpoint_file: str = "model.pt",
-    data_name_or_path: str = ".",
+    model_name_or_path: str | os.PathLike[str],
+    checkpoint_file: str | os.PathLike[str] = "model.pt",
+    data_name_or_path: str | os.PathLike[str] = ".",
     archive_map: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
@@ -67,6 +67,8 @@ def from_pretrained(
     """
     from fairseq import checkpoint_utils, utils
 
+    model_name_or_path, data_name_or_path = os.fspath(model_name_or_path), os.fspath(data_name_or_path)
+    checkpoint_file = os.fspath(checkpoint_file)
     published = (archive_map or {}).get(model_name_or_path)
     if isinstance(published, dict):
         # What is published with the model gives way to what the caller says.
@@ -98,8 +100,8 @@ def from_pretrained(
     return {"args": cfg, "task": task, "models": models}
 
 
-def _checkpoint_names(folder: str, given: str) -> list[str]:
-    names = given.split(os.pathsep)
+def _checkpoint_names(folder: str, given: str | os.PathLike[str]) -> list[str]:
+    names = os.fspath(given).split(os.pathsep)
     if names == [DEFAULT_FILE] and os.path.isdir(folder) and not os.path.exists(os.path.join(folder, DEFAULT_FILE)):
         found = [name for name in os.listdir(folder) if name.endswith(".pt")]
         if len(found) == 1:
@@ -107,9 +109,10 @@ def _checkpoint_names(folder: str, given: str) -> list[str]:
     return names
 
 
-def _folder(name: str) -> str:
+def _folder(name: str | os.PathLike[str]) -> str:
     from fairseq import checkpoint_utils, file_utils
 
+    name = os.fspath(name)
     path = file_utils.load_archive_file(name)
     if path is not None:
         return path

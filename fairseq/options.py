@@ -10,6 +10,7 @@ task or criterion. Parsing a real command line imports just those that were chos
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
@@ -535,7 +536,7 @@ def _integer(name: str, text: str) -> int:
 def get_args(data: Any, task: str = "translation", arch: str = "transformer", **overrides: Any) -> Namespace:
     """The flat options of a training run with everything at its default but what is given here."""
     parser = get_training_parser(task)
-    args = parse_args_and_arch(parser, [str(data), "--task", task, "--arch", arch])
+    args = parse_args_and_arch(parser, [os.fspath(data), "--task", task, "--arch", arch])
     for name, value in overrides.items():
         setattr(args, name, value)
     return args

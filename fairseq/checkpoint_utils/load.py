@@ -39,7 +39,11 @@ def _local_copy(path: str, load_on_all_ranks: bool) -> str:
 
 
 def load_checkpoint_to_cpu(
-    path: str, arg_overrides: dict[str, Any] | None = None, load_on_all_ranks: bool = False, *, mmap: bool = False
+    path: str | os.PathLike[str],
+    arg_overrides: dict[str, Any] | None = None,
+    load_on_all_ranks: bool = False,
+    *,
+    mmap: bool = False,
 ) -> dict[str, Any]:
     """Load a checkpoint, safely, with all tensors on the CPU.
 
@@ -57,6 +61,7 @@ def load_checkpoint_to_cpu(
         CorruptCheckpointError: it is no checkpoint, or damaged.
         UnsafeCheckpointError: it holds objects that are not known to be safe; the message says how to allow them.
     """
+    path = os.fspath(path)
     local = _local_copy(path, load_on_all_ranks)
     if checksums_wanted():
         verify_checksum(local)

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -96,8 +96,9 @@ def _filter_by_size_dynamic(
     return kept, ignored
 
 
-def infer_language_pair(path: str) -> tuple[Optional[str], Optional[str]]:
+def infer_language_pair(path: Union[str, "os.PathLike[str]"]) -> tuple[Optional[str], Optional[str]]:
     """``(source, target)`` from the first file of a folder named ``SPLIT.SRC-TGT...``; ``(None, None)`` without one."""
+    path = os.fspath(path)
     from fairseq.file_io import PathManager
 
     for filename in sorted(PathManager.ls(path)):
@@ -109,7 +110,7 @@ def infer_language_pair(path: str) -> tuple[Optional[str], Optional[str]]:
 
 
 def load_indexed_dataset(
-    path: str,
+    path: Union[str, "os.PathLike[str]"],
     dictionary: Any = None,
     dataset_impl: Any = None,
     combine: bool = False,
@@ -127,6 +128,7 @@ def load_indexed_dataset(
     Returns:
         the data set, a ``ConcatDataset`` of several, or ``None`` if there is no file.
     """
+    path = os.fspath(path)
     import fairseq.data.indexed_dataset as indexed_dataset
     from fairseq.data.concat_dataset import ConcatDataset
 

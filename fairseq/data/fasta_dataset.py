@@ -19,9 +19,9 @@ __all__ = ["EncodedFastaDataset", "FastaDataset", "fasta_file_path"]
 logger = logging.getLogger(__name__)
 
 
-def fasta_file_path(prefix_path: str) -> str:
+def fasta_file_path(prefix_path: str | os.PathLike[str]) -> str:
     """The FASTA file of a prefix."""
-    return prefix_path + ".fasta"
+    return os.fspath(prefix_path) + ".fasta"
 
 
 class FastaDataset(torch.utils.data.Dataset):
@@ -41,7 +41,8 @@ class FastaDataset(torch.utils.data.Dataset):
         ValueError: the file does not begin with a description, or the kept index does not belong to it.
     """
 
-    def __init__(self, path: str, cache_indices: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], cache_indices: bool = False) -> None:
+        path = os.fspath(path)
         self.fn = fasta_file_path(path)
         self.threadlocal = threading.local()
         self.cache = Path(f"{self.fn}.idx.npy")

@@ -104,8 +104,13 @@ class PlasmaView:
     """
 
     def __init__(
-        self, array: NDArray[Any], split_path: str, hash_data: Hashable, plasma_path: str | None = None
+        self,
+        array: NDArray[Any],
+        split_path: str | os.PathLike[str],
+        hash_data: Hashable,
+        plasma_path: str | os.PathLike[str] | None = None,
     ) -> None:
+        split_path = os.fspath(split_path) if isinstance(split_path, os.PathLike) else split_path
         if not isinstance(split_path, str):
             raise TypeError(f"split_path names the data, so it has to be text; got {split_path!r}")
         self.path = plasma_path or DEFAULT_PLASMA_PATH
@@ -116,9 +121,9 @@ class PlasmaView:
         self.client.put(self.object_id, array)
 
     @staticmethod
-    def get_object_id(split_path: str, hash_data: Hashable) -> str:
+    def get_object_id(split_path: str | os.PathLike[str], hash_data: Hashable) -> str:
         """The name of an array, the same in every process."""
-        return hashlib.blake2b(repr((split_path, hash_data)).encode(), digest_size=20).hexdigest()
+        return hashlib.blake2b(repr((os.fspath(split_path), hash_data)).encode(), digest_size=20).hexdigest()
 
     @property
     def client(self) -> ArrayFolder:

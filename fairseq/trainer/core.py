@@ -456,7 +456,7 @@ class Trainer:
         if hasattr(inner, "consolidate_state_dict"):
             inner.consolidate_state_dict()
 
-    def save_checkpoint(self, filename: str, extra_state: dict[str, Any]) -> None:
+    def save_checkpoint(self, filename: str | os.PathLike[str], extra_state: dict[str, Any]) -> None:
         """Write the state of training to a file, all tensors on the CPU and half precision as float32.
 
         Args:
@@ -490,7 +490,7 @@ class Trainer:
 
     def load_checkpoint(
         self,
-        filename: str,
+        filename: str | os.PathLike[str],
         reset_optimizer: bool = False,
         reset_lr_scheduler: bool = False,
         optimizer_overrides: dict[str, Any] | None = None,
@@ -512,6 +512,7 @@ class Trainer:
             Exception: the parameters do not fit.
             AssertionError: criterion or optimizer are others than those of the checkpoint.
         """
+        filename = os.fspath(filename)
         logger.info("Preparing to load checkpoint %s", filename)
         state = self._read_for_all_workers(filename)
         if state is None:

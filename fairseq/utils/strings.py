@@ -26,8 +26,9 @@ __all__ = [
 NO_DICTIONARY = "@@ "
 
 
-def split_paths(paths: str, separator: str = os.pathsep) -> list[str]:
+def split_paths(paths: str | os.PathLike[str], separator: str = os.pathsep) -> list[str]:
     """The parts of ``"dir1:dir2"``; with URLs among them (``://``) the separator is ``|``."""
+    paths = os.fspath(paths)
     return paths.split("|" if "://" in paths else separator)
 
 

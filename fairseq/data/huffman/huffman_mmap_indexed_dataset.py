@@ -7,6 +7,7 @@ tokens (i32), N byte offsets (i64), each of the *end* of an item. The code itsel
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
@@ -34,9 +35,9 @@ __all__ = ["HuffmanMMapIndex", "HuffmanMMapIndexedDataset", "HuffmanMMapIndexedD
 LAYOUT = "<QQQ"
 
 
-def vocab_file_path(prefix_path: str) -> str:
+def vocab_file_path(prefix_path: str | os.PathLike[str]) -> str:
     """The file with the code of a prefix."""
-    return prefix_path + ".vocab"
+    return os.fspath(prefix_path) + ".vocab"
 
 
 class HuffmanMMapIndex:
@@ -50,7 +51,8 @@ class HuffmanMMapIndex:
         ValueError: the file is damaged.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = os.fspath(path)
         self._path = path
         buffer = map_file(path)
         self._data_len, self._len = header(buffer, path, HUFFMAN_MAGIC, LAYOUT)
@@ -117,7 +119,8 @@ class HuffmanMMapIndexedDataset(torch.utils.data.Dataset):
         ValueError: a file is damaged.
     """
 
-    def __init__(self, prefix_path: str) -> None:
+    def __init__(self, prefix_path: str | os.PathLike[str]) -> None:
+        prefix_path = os.fspath(prefix_path)
         super().__init__()
         self._open(prefix_path)
 
@@ -194,7 +197,8 @@ class HuffmanMMapIndexedDatasetBuilder:
         coder: the code.
     """
 
-    def __init__(self, path_prefix: str, coder: HuffmanCoder) -> None:
+    def __init__(self, path_prefix: str | os.PathLike[str], coder: HuffmanCoder) -> None:
+        path_prefix = os.fspath(path_prefix)
         self._path_prefix = path_prefix
         self._coder = coder
         self._sizes = array("i")

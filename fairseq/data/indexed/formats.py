@@ -48,14 +48,14 @@ def damaged(path: str, what: str) -> NoReturn:
     raise ValueError(f"{path} is damaged: {what}. {REBUILD}")
 
 
-def index_file_path(prefix_path: str) -> str:
+def index_file_path(prefix_path: str | os.PathLike[str]) -> str:
     """The index file of a prefix."""
-    return prefix_path + ".idx"
+    return os.fspath(prefix_path) + ".idx"
 
 
-def data_file_path(prefix_path: str) -> str:
+def data_file_path(prefix_path: str | os.PathLike[str]) -> str:
     """The data file of a prefix."""
-    return prefix_path + ".bin"
+    return os.fspath(prefix_path) + ".bin"
 
 
 def best_fitting_int_dtype(max_int_to_represent: int | None) -> Any:

@@ -7,6 +7,7 @@ byte offsets into the data file (i64). The data file holds the tokens of all ite
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from array import array
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ class MMapIndex:
         ValueError: the file is damaged.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = os.fspath(path)
         self.path = path
         self._buffer = map_file(path)
         code, self._len = header(self._buffer, path, MMAP_MAGIC, LAYOUT)
@@ -106,7 +108,8 @@ class MMapIndexedDataset(torch.utils.data.Dataset):
         super().__init__()
         self._open(path)
 
-    def _open(self, path: str) -> None:
+    def _open(self, path: str | os.PathLike[str]) -> None:
+        path = os.fspath(path)
         self._path = path
         self._index = MMapIndex(index_file_path(path))
         self._data = map_file(data_file_path(path))
@@ -179,7 +182,8 @@ class MMapIndexedDatasetBuilder:
         ValueError: the format has no code for the type.
     """
 
-    def __init__(self, out_file: str, dtype: Any = np.int64) -> None:
+    def __init__(self, out_file: str | os.PathLike[str], dtype: Any = np.int64) -> None:
+        out_file = os.fspath(out_file)
         dtype_code(dtype)
         self._dtype = np.dtype(dtype)
         self._data = DataWriter(out_file, dtype)
@@ -208,8 +212,9 @@ class MMapIndexedDatasetBuilder:
         self._sizes.frombytes(index.sizes.tobytes())
         self._data.append_file(data_file_path(another_file))
 
-    def finalize(self, index_file: str) -> None:
+    def finalize(self, index_file: str | os.PathLike[str]) -> None:
         """Finish the data file and write the index."""
+        index_file = os.fspath(index_file)
         self._data.close()
         with MMapIndex.writer(index_file, self._dtype) as index:
             index.write(self._sizes)

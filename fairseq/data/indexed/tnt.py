@@ -53,7 +53,8 @@ class IndexedDataset(FairseqDataset):
         ValueError: a file is damaged.
     """
 
-    def __init__(self, path: str, fix_lua_indexing: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], fix_lua_indexing: bool = False) -> None:
+        path = os.fspath(path)
         super().__init__()
         self.path = path
         self.fix_lua_indexing = fix_lua_indexing
@@ -215,7 +216,8 @@ class IndexedDatasetBuilder:
     # The 4 for float64 is an old slip that files carry in their header; positions are counted with it.
     element_sizes = {np.uint8: 1, np.int8: 1, np.int16: 2, np.int32: 4, np.int64: 8, np.float64: 4}
 
-    def __init__(self, out_file: str, dtype: Any = np.int32) -> None:
+    def __init__(self, out_file: str | os.PathLike[str], dtype: Any = np.int32) -> None:
+        out_file = os.fspath(out_file)
         self.dtype = np.dtype(dtype).type
         if self.dtype not in self.element_sizes:
             known = ", ".join(np.dtype(known).name for known in self.element_sizes)
@@ -257,8 +259,9 @@ class IndexedDatasetBuilder:
         self.sizes.frombytes(other.sizes.tobytes())
         self.out_file.append_file(data_file_path(another_file))
 
-    def finalize(self, index_file: str) -> None:
+    def finalize(self, index_file: str | os.PathLike[str]) -> None:
         """Finish the data file and write the index."""
+        index_file = os.fspath(index_file)
         self.out_file.close()
         num_items = len(self.data_offsets) - 1
         with atomic_open(index_file, "wb") as file:
