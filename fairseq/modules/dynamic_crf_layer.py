@@ -32,11 +32,8 @@ class DynamicCRF(nn.Module):
 
     def __init__(self, num_embedding: int, low_rank: int = 32, beam_size: int = 64) -> None:
         super().__init__()
-        self.E1 = nn.Embedding(num_embedding, low_rank)
-        self.E2 = nn.Embedding(num_embedding, low_rank)
-        self.vocb = num_embedding
-        self.rank = low_rank
-        self.beam = beam_size
+        self.vocb, self.rank, self.beam = num_embedding, low_rank, beam_size
+        self.E1, self.E2 = (nn.Embedding(num_embedding, low_rank) for _ in range(2))
 
     def extra_repr(self) -> str:
         """The sizes."""

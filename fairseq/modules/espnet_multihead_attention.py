@@ -40,14 +40,10 @@ class ESPNETMultiHeadedAttention(nn.Module):
         super().__init__()
         if n_feat % n_head != 0:
             raise ValueError(f"{n_head} heads do not divide a width of {n_feat}")
-        self.d_k = n_feat // n_head
-        self.h = n_head
-        self.linear_q = nn.Linear(n_feat, n_feat)
-        self.linear_k = nn.Linear(n_feat, n_feat)
-        self.linear_v = nn.Linear(n_feat, n_feat)
-        self.linear_out = nn.Linear(n_feat, n_feat)
+        self.h, self.d_k = n_head, n_feat // n_head
+        self.linear_q, self.linear_k, self.linear_v, self.linear_out = (nn.Linear(n_feat, n_feat) for _ in range(4))
+        self.dropout = nn.Dropout(dropout)
         self.attn: Tensor | None = None
-        self.dropout = nn.Dropout(p=dropout)
 
     def forward_qkv(self, query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Project ``(B, T, C)`` and split into heads: three of ``(B, H, T, D)``."""

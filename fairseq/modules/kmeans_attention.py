@@ -171,12 +171,12 @@ class Kmeans(nn.Module):
         self, num_heads: int, head_dim: int, num_clusters: int, ema_decay: float = 0.999, commitment: float = 1e-4
     ) -> None:
         super().__init__()
-        self.commitment = commitment
-        self.ema_decay = ema_decay
+        self.ema_decay, self.commitment = ema_decay, commitment
+        self.new_means: Tensor | None = None
+        self.num_new_means = 0
+        # Replaced by the first tokens.
         self.register_buffer("means", torch.randn(num_heads, num_clusters, head_dim))
         self.register_buffer("initted", torch.tensor(False))
-        self.num_new_means = 0
-        self.new_means: Tensor | None = None
 
     @torch.no_grad()
     def init(self, x: Tensor) -> None:
@@ -255,14 +255,9 @@ class KmeansAttention(nn.Module):
         shared_qk: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.num_heads = num_heads
-        self.num_clusters = num_clusters
-        self.head_dim = head_dim
-        self.window_size = window_size
-        self.context_window_size = default(context_window_size, window_size)
-        self.causal = causal
-        self.shared_qk = shared_qk
-        self.receives_context = receives_context
+        self.num_heads, self.num_clusters, self.head_dim = num_heads, num_clusters, head_dim
+        self.window_size, self.context_window_size = window_size, default(context_window_size, window_size)
+        self.causal, self.shared_qk, self.receives_context = causal, shared_qk, receives_context
         self.kmeans = Kmeans(num_heads, head_dim, num_clusters, ema_decay, commitment)
         self.dropout = nn.Dropout(dropout)
         self.num_mem_kv = max(num_mem_kv, 1 if causal and not shared_qk else 0)
