@@ -570,6 +570,7 @@ NO_PATHS = {
     "FileAudioDataset.__init__": "tried with the audio data",
     "fairseq.data.pair_files.load_sides": "by load_langpair_dataset",
     "fairseq.sequence_generator.logit_rules.force_prefix": "tokens",
+    "fairseq.modules.kmeans_attention.cache_fn": "a function",
     "fairseq.utils.host.with_host": "a function",
     "fairseq.utils.tensors.map_tensors": "a function",
     "fairseq.data.plasma_utils.PlasmaStore.start": "by the constructor",

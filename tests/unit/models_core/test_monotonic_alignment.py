@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +76,13 @@ def test_gradients_flow_to_the_probabilities(eps: float) -> None:
         return alpha
 
     assert torch.autograd.gradcheck(function, (p,))
+
+
+def test_both_modules_are_in_the_wheel() -> None:
+    setup = ast.parse((Path(__file__).parents[3] / "setup.py").read_text(encoding="utf-8"))
+    call = next(node for node in ast.walk(setup) if isinstance(node, ast.Call) and ast.unparse(node.func) == "setup")
+    modules = next(ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == "py_modules")
+    assert modules == [alignment_train_cpu.__module__, "alignment_train_cuda_binding"]
 
 
 def test_half_precision_and_wrong_shapes() -> None:
