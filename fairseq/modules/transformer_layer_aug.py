@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from typing import Any, Dict, List, Optional, Tuple
 
-import torch
 from torch import Tensor
 
 from fairseq.modules.layer_norm import LayerNorm
@@ -88,8 +87,8 @@ class AugTransformerDecoderLayerBase(TransformerDecoderLayerBase):
             or ``None``; ``state`` as in the base class.
         """
         need_attn = need_attn or need_head_weights
-        x, _ = self._attend_to_prefix(
-            x, False, encoder_out, encoder_padding_mask, incremental_state, prev_self_attn_state, self_attn_mask,
+        x, _ = self._self_attention_block(
+            x, encoder_out, encoder_padding_mask, incremental_state, prev_self_attn_state, self_attn_mask,
             self_attn_padding_mask,
         )  # fmt: skip
         if prev_attn_state is not None:
@@ -118,7 +117,7 @@ class AugTransformerDecoderLayerBase(TransformerDecoderLayerBase):
                 first, second = self.get_dropnet_ratio()
                 y = first * seen[0] + second * seen[1]
             x = self._merge(y, x, norm)
-        x = self._feed_forward(x)
+        x = self._feed_forward_block(x)
         state = None
         if self.onnx_trace and incremental_state is not None:
             state = self._self_attn_state(incremental_state)
@@ -135,6 +134,6 @@ class AugTransformerDecoderLayerBase(TransformerDecoderLayerBase):
         )  # fmt: skip
         return found
 
-    def _merge(self, x: Tensor, residual: Tensor, norm: torch.nn.Module) -> Tensor:
-        x = self.residual_connection(self.dropout_module(x), residual)
-        return x if self.normalize_before else norm(x)
+    def _merge(self, x: Tensor, residual: Tensor, norm: Any) -> Tensor:
+        joined: Tensor = self.residual_connection(self.dropout_module(x), residual)
+        return joined if self.normalize_before else norm(joined)

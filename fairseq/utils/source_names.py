@@ -31,5 +31,7 @@ def naming_array(name: str) -> Iterator[None]:
         yield
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         # str() of a KeyError is the message in quotes.
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        if "allow_pickle" in text:  # NumPy advises to run what is in the file
+            text = "it holds Python objects or is no array at all"
         raise ValueError(f"{name} cannot be read as a file of NumPy arrays: {text}") from error

@@ -568,6 +568,11 @@ NO_PATHS = {
     "JsonProgressBar.__init__": "of messages",
     "TqdmProgressBar.__init__": "of messages",
     "FileAudioDataset.__init__": "tried with the audio data",
+    "BinarizedAudioDataset.__init__": "by FileAudioDataset's readers",
+    "HubertDataset.__init__": "tried with the audio data",
+    "fairseq.file_io.decoded": "an open file",
+    "fairseq.file_io.open_text": "by the readers of text",
+    "fairseq.utils.processes.available_cores": "of the control groups",
     "fairseq.data.pair_files.load_sides": "by load_langpair_dataset",
     "fairseq.sequence_generator.logit_rules.force_prefix": "tokens",
     "fairseq.modules.kmeans_attention.cache_fn": "a function",
@@ -589,7 +594,7 @@ LOOKS_LIKE_A_PATH = re.compile(
     r"prefix|root|filename)|\w*path_prefix|model_name_or_path|data_name_or_path)$"
 )
 # Audio has tests of its own; the others are private, or know their callers.
-OTHERS = re.compile(r"\.(_|audio|benchmark|compat|serialization|trainer\.|training|checkpoint_utils\.)")
+OTHERS = re.compile(r"\.(_|audio|benchmark|compat|serialization|trainer\.|training|checkpoint_utils\.|recipes|prepare)")
 
 
 def _functions_of(module: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from fairseq.data.audio.filter_banks import (
     kaldi_fbank,
 )
 from fairseq.data.audio.resampling import resample
+from fairseq.utils.source_names import naming_array
 
 __all__ = [
     "FEATURE_OR_SF_AUDIO_FILE_EXTENSIONS",
@@ -196,11 +197,10 @@ def _load_npy(path_or_fp: AudioSource) -> NDArray[Any]:
     """Features of a ``.npy`` file; ``ValueError`` names a file that holds none, or values that are not numbers."""
     name = name_of(path_or_fp)
     try:
-        features = np.load(path_or_fp)
+        with naming_array(name):
+            features = np.load(path_or_fp)
     except FileNotFoundError:
         raise FileNotFoundError(f"File not found: {name}") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{name}: no readable features ({' '.join(str(error).split())})") from None
     if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected an array of numbers")
     if features.dtype.kind == "f" and np.isnan(features).any():
