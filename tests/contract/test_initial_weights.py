@@ -39,4 +39,5 @@ def test_initial_weights_are_those_of_upstream(case: dict[str, Any], data: Path)
     weights = task.build_model(cfg.model).state_dict()
     found = {name: float(weights[name].double().abs().sum()) for name in case["sums"]}
     assert found == pytest.approx(case["sums"], rel=1e-5, abs=1e-7)
+    assert [name for name in weights if name in case["sums"]] == list(case["sums"]), "order of the state dict"
     assert float(torch.rand(1)) == pytest.approx(case["next"])
