@@ -15,7 +15,7 @@ import importlib
 import inspect
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
@@ -42,7 +42,7 @@ ACTIONS = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def module(name: str) -> Any:
     """An imported module, or ``None`` if it cannot be imported."""
     try:
@@ -109,6 +109,9 @@ def same(a: Any, b: Any) -> bool:
 # Signatures ---------------------------------------------------------------------------------------------------------
 
 
+STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
 def signature(obj: Any) -> list[str] | None:
     """Parameters as they are written: ``name``, ``name=default``, ``*``, ``*args``, ``**kwargs``.
 
@@ -130,7 +133,7 @@ def signature(obj: Any) -> list[str] | None:
             keyword_only = True
             rows.append("*")
         keyword_only = keyword_only or parameter.kind is parameter.VAR_POSITIONAL
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        stars = STARS.get(parameter.kind, "")
         default = "" if parameter.default is parameter.empty else f"={_literal(parameter.default)}"
         rows.append(f"{stars}{parameter.name}{default}")
     return rows
@@ -250,7 +253,7 @@ def entry_parser(cls: Any) -> argparse.ArgumentParser:
     if hasattr(cls, "add_args"):
         cls.add_args(parser)
     elif getattr(cls, "__dataclass", None) is not None:
-        gen_parser_from_dataclass(parser, getattr(cls, "__dataclass")())  # noqa: B009 - no name mangling
+        gen_parser_from_dataclass(parser, getattr(cls, "__dataclass")())
     return parser
 
 
@@ -273,7 +276,7 @@ def options_of(parser: argparse.ArgumentParser) -> dict[str, list[argparse.Actio
 def find_option(recorded: dict[str, Any], actions: list[argparse.Action]) -> argparse.Action | None:
     """The option of a destination that shares a flag with the recorded one."""
     flags = set(recorded["flags"])
-    return next((a for a in actions if flags & set(a.option_strings) or not flags and not a.option_strings), None)
+    return next((a for a in actions if flags & set(a.option_strings) or (not flags and not a.option_strings)), None)
 
 
 def option_problems(recorded: dict[str, Any], now: argparse.Action, types: dict[str, list[Any]]) -> list[str]:
@@ -307,7 +310,7 @@ def _choice_problems(recorded: Any, now: Any) -> list[str]:
     return [f"choice {choice!r} is gone" for choice in recorded if choice not in found]
 
 
-def probe(converter: Callable[[str], Any] | None) -> list[Any]:
+def probe(converter: Any) -> list[Any]:
     """What an option's type makes of ``PROBES``; ``REFUSED`` where it raises."""
     found = []
     for text in PROBES:

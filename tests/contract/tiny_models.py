@@ -34,6 +34,8 @@ from fairseq.models import (
 from fairseq.modules import FairseqDropout
 
 NUM_SYMBOLS = 24
+# A probability that drops nothing. Where it is zero, dropout, sum and norm are not one operation.
+NEGLIGIBLE = 1e-12
 LENGTHS = torch.tensor([6, 5, 4])
 LEFT_PADDED = torch.tensor([[4, 5, 6, 7, 8, 2], [1, 12, 13, 14, 15, 2], [1, 1, 9, 10, 11, 2]])
 PREVIOUS = torch.tensor([[2, 5, 16, 17, 8], [2, 18, 19, 1, 1], [2, 20, 21, 9, 1]])
@@ -93,8 +95,8 @@ class Recipe:
         prepare: completes the task (dictionaries of further streams).
         decodes: ``"generate"`` (the generator of the task), ``"score"`` (the scorer of given tokens) or
             ``"probabilities"`` (neither exists; the normalised outputs are compared).
-        scripts: what TorchScript compiles: ``"model"``, ``"decoder"`` (a language model's ``forward`` takes any keyword,
-            which TorchScript refuses, here and upstream), or nothing.
+        scripts: what TorchScript compiles: ``"model"``, ``"decoder"`` (a language model's ``forward`` takes any
+            keyword, which TorchScript refuses, here and upstream), or nothing.
         script_options: option -> value for that; TorchScript refuses adaptive vocabularies.
     """
 
@@ -201,7 +203,7 @@ def _tiny(name: str, value: Any, fixed: Mapping[str, Any], dropout: bool) -> Any
     if name in fixed:
         return fixed[name]
     if not dropout and "drop" in name and type(value) in (int, float):
-        return 0.0
+        return NEGLIGIBLE if name == "dropout" else 0.0
     for pattern, kind, size in SIZES:
         if type(value) is kind and value and re.search(rf"(^|_){pattern}$", name):
             return size(value)
@@ -253,7 +255,7 @@ class Tiny:
         torch.manual_seed(seed)
         model = self.task.build_model(self.cfg.model)
         for module in model.modules():
-            if not self.dropout and isinstance(module, (nn.Dropout, FairseqDropout)):
+            if not self.dropout and isinstance(module, (nn.Dropout, FairseqDropout)) and module.p > NEGLIGIBLE:
                 module.p = 0.0  # a model may have probabilities that no option sets
         return model
 
