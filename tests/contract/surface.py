@@ -53,7 +53,10 @@ def module(name: str) -> Any:
 
 def has_name(module_name: str, name: str) -> bool:
     """Whether a module has an attribute, lazily imported ones included."""
-    return hasattr(module(module_name), name)
+    try:
+        return hasattr(module(module_name), name)
+    except ImportError:  # a lazy name whose module cannot be imported
+        return False
 
 
 def member(dotted: str) -> Any:
