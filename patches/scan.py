@@ -15,8 +15,9 @@ from typing import Iterable, Mapping, Sequence
 
 from .model import Patch
 from .source import UnreadableSource, decode
+from .yaml_text import read_defaults
 
-__all__ = ["ClassFacts", "Index", "Scan", "build_index", "scan_file", "wanted_patches"]
+__all__ = ["ClassFacts", "HydraFacts", "Index", "Scan", "build_index", "scan_file", "wanted_patches"]
 
 ENUM_BASES = {"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag"}
 ENUM_FACTORIES = {"ChoiceEnum", "Enum", "IntEnum"}
@@ -48,6 +49,31 @@ class Scan:
     classes: list[ClassFacts] = field(default_factory=list)
     constants: dict[str, str] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
+    # Of a Python file: whether it imports Hydra, and the folders and names of configurations it gives to Hydra.
+    uses_hydra: bool = False
+    config_names: list[str] = field(default_factory=list)
+    # Of a YAML file: groups and plain names in its defaults list.
+    config_groups: list[str] = field(default_factory=list)
+    config_included: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HydraFacts:
+    """What the tree does with Hydra.
+
+    Attributes:
+        used: some Python file imports it.
+        names: last parts of the configuration paths and names that Python files give to it.
+        folders: folders that hold YAML files.
+        groups: folders that a defaults list chooses from.
+        included: files, without suffix, that a defaults list names.
+    """
+
+    used: bool = False
+    names: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    included: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -60,6 +86,7 @@ class Index:
 
     classes: Mapping[str, bool] = field(default_factory=dict)
     constants: Mapping[str, bool] = field(default_factory=dict)
+    hydra: HydraFacts = HydraFacts()
 
 
 def last_name(node: ast.expr) -> str:
@@ -122,6 +149,24 @@ def parse(data: bytes) -> tuple[ast.Module | None, set[str], str]:
             return None, set(), f"does not parse as Python 3 ({type(err).__name__}: {err})"
     bad = any("invalid" in str(warning.message) and "escape" in str(warning.message) for warning in caught)
     return tree, {"bad-escape"} if bad else set(), ""
+
+
+CONFIG_KEYWORDS = {"config_path", "config_dir", "config_name"}
+CONFIG_CALLS = {"compose", "initialize", "initialize_config_dir", "hydra_init"}
+
+
+def _config_names(call: ast.Call) -> list[str]:
+    """Last parts of the paths and names of configurations in a call that may be Hydra's."""
+    values = [keyword.value for keyword in call.keywords if keyword.arg in CONFIG_KEYWORDS]
+    if last_name(call.func) in CONFIG_CALLS:
+        values += call.args[:1]
+    texts = [
+        item.value
+        for value in values
+        for item in ast.walk(value)
+        if isinstance(item, ast.Constant) and isinstance(item.value, str)
+    ]
+    return [posixpath.splitext(posixpath.basename(text.rstrip("/")))[0] for text in texts if text.strip("./")]
 
 
 LITERALS = (ast.JoinedStr, ast.Tuple, ast.UnaryOp)
@@ -204,15 +249,32 @@ def is_python(path: str, data: bytes) -> bool:
     return "." not in posixpath.basename(path) and first.startswith(b"#!") and b"python" in first
 
 
+def _scan_text(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
+    scan = Scan(path, wanted=wanted_patches(path, data, set(), patches))
+    if path.endswith((".yaml", ".yml")) and b"defaults" in data:
+        try:
+            defaults = read_defaults(decode(data).text)
+        except UnreadableSource:
+            # A binary file by that name is none of ours; it is not worth a line in the report.
+            return Scan(path)
+        if defaults is not None:
+            scan.config_groups, scan.config_included = list(defaults.groups), list(defaults.included)
+    return scan
+
+
 def scan_file(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
     """First look at one file; ``path`` is relative to the root."""
     if not is_python(path, data):
-        return Scan(path, wanted=wanted_patches(path, data, set(), patches))
+        return _scan_text(path, data, patches)
     tree, seen, problem = parse(data)
     if tree is None:
         return Scan(path, problem)
     features, classes = _features(tree)
     scan = Scan(path, classes=classes, wanted=wanted_patches(path, data, features | seen, patches))
+    scan.uses_hydra = any(feature == "hydra" or feature.startswith("hydra.") for feature in features)
+    if scan.uses_hydra or b"config_name" in data or b"config_dir" in data:
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        scan.config_names = sorted({name for call in calls for name in _config_names(call)})
     for statement in tree.body:
         value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
@@ -222,7 +284,7 @@ def scan_file(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
     return scan
 
 
-def build_index(scans: Iterable[Scan]) -> Index:
+def build_index(scans: Sequence[Scan]) -> Index:
     """Join the facts of all files; names defined twice with different outcomes are left out."""
     facts: dict[str, list[ClassFacts]] = {}
     kinds: dict[str, set[str]] = {}
@@ -260,4 +322,19 @@ def build_index(scans: Iterable[Scan]) -> Index:
             # NAME = ChoiceEnum([...]) is a class; NAME("x") is one of its members.
             classes.setdefault(name, False)
             constants[name] = False
-    return Index(classes, constants)
+    return Index(classes, constants, _hydra_facts(scans))
+
+
+def _hydra_facts(scans: Sequence[Scan]) -> HydraFacts:
+    groups, included = set(), set()
+    for scan in scans:
+        folder = posixpath.dirname(scan.path)
+        groups.update(posixpath.normpath(posixpath.join(folder, group)) for group in scan.config_groups)
+        included.update(posixpath.normpath(posixpath.join(folder, name)) for name in scan.config_included)
+    return HydraFacts(
+        used=any(scan.uses_hydra for scan in scans),
+        names=frozenset(name for scan in scans for name in scan.config_names),
+        folders=frozenset(posixpath.dirname(scan.path) for scan in scans if scan.path.endswith((".yaml", ".yml"))),
+        groups=frozenset(groups),
+        included=frozenset(included),
+    )

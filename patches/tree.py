@@ -15,7 +15,7 @@ __all__ = ["LEDGER", "find_packages", "list_files", "package_folders", "read_fil
 
 LEDGER = ".fairseq-patch"
 SKIPPED = {LEDGER, ".git", ".hg", ".svn", ".tox", ".nox", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache"}
-TEXT_FILES = ("requirements*.txt", "setup.cfg", "pyproject.toml", "*.pyx")
+TEXT_FILES = ("requirements*.txt", "setup.cfg", "pyproject.toml", "*.pyx", "*.yaml", "*.yml")
 # What any fairseq of the last years has at its top; forks rename the folder, hardly ever these.
 LANDMARKS = ("tasks", "models", "criterions", "optim", "trainer.py", "checkpoint_utils.py", "options.py", "registry.py")
 

@@ -28,6 +28,7 @@ __all__ = [
     "strtobool",
     "type_text",
     "union_text",
+    "with_struct",
 ]
 
 PACKAGE = __name__.rpartition(".")[0] or "fairseq"
@@ -299,6 +300,13 @@ def compute_bleu(correct, total, sys_len, ref_len, smooth_method="none", smooth_
         correct, total, sys_len, ref_len, smooth_method=smooth_method, smooth_value=smooth_value,
         effective_order=effective_order,
     )  # fmt: skip
+
+
+def with_struct(cfg, flag):
+    """``cfg`` that takes new keys (False) or refuses them (True): what ``strict`` of Hydra's compose did."""
+    if flag is not None:
+        importlib.import_module("omegaconf").OmegaConf.set_struct(cfg, bool(flag))
+    return cfg
 
 
 def fork_context(num_workers=1):
