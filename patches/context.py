@@ -90,6 +90,12 @@ class FileContext:
         """Whether a bare name could come from ``from module import *``."""
         return isinstance(node, cst.Name) and module in self.top.stars and not self.scope.visible(node.value)
 
+    def star_origins(self, node: Any) -> set[str]:
+        """What a bare name stands for that only an ``import *`` can have given; one candidate for each of them."""
+        if not isinstance(node, cst.Name) or self.scope.visible(node.value):
+            return set()
+        return {f"{module}.{node.value}" for module in self.top.stars}
+
     def free_name(self, name: str) -> str:
         """``name``, with underscores in front if the file uses it for something else."""
         while name in self._taken:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ._cst import cst
 
-__all__ = ["argument", "drop_argument", "expression", "literal", "replace_argument", "with_keyword"]
+__all__ = ["argument", "drop_argument", "expression", "literal", "replace_argument", "with_keyword", "without_argument"]
 
 
 def expression(text: str, like: Any = None) -> Any:
@@ -38,7 +38,14 @@ def replace_argument(call: Any, index: int, value: Any) -> Any:
 
 def drop_argument(call: Any, name: str) -> Any:
     """``call`` without the keyword argument ``name``."""
-    args = [arg for arg in call.args if arg.keyword is None or arg.keyword.value != name]
+    return without_argument(
+        call, next((i for i, arg in enumerate(call.args) if arg.keyword and arg.keyword.value == name), -1)
+    )
+
+
+def without_argument(call: Any, index: int) -> Any:
+    """``call`` without the argument at ``index``; unchanged when that is negative."""
+    args = [arg for place, arg in enumerate(call.args) if place != index]
     if args and len(args) < len(call.args):
         # The end of the list looks as it did.
         args[-1] = args[-1].with_changes(

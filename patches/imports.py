@@ -20,12 +20,76 @@ def add_imports(module: Any, wanted: Mapping[tuple[str, str | None], str], helpe
     """
     body = list(module.body)
     for (source, name), local in wanted.items():
-        if name is not None and _extend(body, source, name, local):
+        package = source.partition(".")[0] if source == helper else ""
+        _split_before_use(body, local, package)
+        limit = _first_use(body, local)
+        if name is not None and _extend(body[:limit], body, source, name, local):
             continue
         place = _helper_place(body, source) if source == helper else _first_place(body)
         for statement in reversed(_statements(source, name, local)):
-            _insert(body, place, statement)
+            _insert(body, min(place, limit), statement)
     return module.with_changes(body=body)
+
+
+def _runs(node: Any, name: str) -> bool:
+    """Whether ``name`` is read as soon as ``node`` runs; what stands inside a function runs later."""
+    found = False
+
+    class Reads(cst.CSTVisitor):
+        def visit_FunctionDef_body(self, node: Any) -> None:
+            self.depth += 1
+
+        def leave_FunctionDef_body(self, node: Any) -> None:
+            self.depth -= 1
+
+        visit_Lambda_body = visit_FunctionDef_body
+        leave_Lambda_body = leave_FunctionDef_body
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth = 0
+
+        def visit_ImportAlias(self, node: Any) -> bool:
+            return False
+
+        def visit_Name(self, node: Any) -> None:
+            nonlocal found
+            found = found or (self.depth == 0 and node.value == name)
+
+    node.visit(Reads())
+    return found
+
+
+def _first_use(body: list[Any], name: str) -> int:
+    """Index of the first statement that reads ``name`` when the module is imported; the end when none does."""
+    return next((index for index, statement in enumerate(body) if _runs(statement, name)), len(body))
+
+
+def _split_before_use(body: list[Any], name: str, package: str) -> None:
+    """Make two lines of ``import package; x = name()`` (or of a docstring and a use) that an import must go between."""
+    index = _first_use(body, name)
+    if index == len(body) or not isinstance(body[index], cst.SimpleStatementLine):
+        return
+    line = body[index]
+    parts = list(line.body)
+    use = next(number for number, part in enumerate(parts) if _runs(part, name))
+    cut = max((number + 1 for number in range(use) if _goes_first(parts[number], index + number, package)), default=0)
+    if not cut:
+        return
+    parts[cut - 1] = parts[cut - 1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+    head = line.with_changes(body=parts[:cut], trailing_whitespace=cst.TrailingWhitespace())
+    body[index : index + 1] = [head, line.with_changes(body=parts[cut:], leading_lines=())]
+
+
+def _goes_first(part: Any, place: int, package: str) -> bool:
+    if isinstance(part, cst.Expr):
+        return place == 0 and isinstance(part.value, (cst.SimpleString, cst.ConcatenatedString))
+    if isinstance(part, cst.ImportFrom):
+        module = (dotted(part.module) if part.module is not None else "") or ""
+        return not part.relative and module.partition(".")[0] in ({"__future__", package} - {""})
+    return isinstance(part, cst.Import) and any(
+        (dotted(alias.name) or "").partition(".")[0] == package for alias in part.names
+    )
 
 
 def _alias(name: str, local: str) -> Any:
@@ -53,8 +117,9 @@ def _imports(statement: Any) -> list[Any]:
     return [item for item in statement.body if isinstance(item, (cst.Import, cst.ImportFrom))]
 
 
-def _extend(body: list[Any], source: str, name: str, local: str) -> bool:
-    for index, statement in enumerate(body):
+def _extend(early: list[Any], body: list[Any], source: str, name: str, local: str) -> bool:
+    """Add ``name`` to a ``from`` line of ``body``, one of those that run before its first use (``early``)."""
+    for index, statement in enumerate(early):
         if isinstance(statement, (cst.ClassDef, cst.FunctionDef)):
             return False
         for item in _imports(statement):

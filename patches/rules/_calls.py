@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any, ClassVar, Mapping
 
 from .._cst import cst
@@ -18,6 +19,14 @@ def without_names(statement: Any, gone: set[str]) -> Any:
         return cst.RemoveFromParent()
     names[-1] = names[-1].with_changes(comma=statement.names[-1].comma)
     return statement.with_changes(names=names)
+
+
+def _renamed(alias: Any, names: Mapping[str, str]) -> Any:
+    """``old`` -> ``new as old`` in a list of imported names, where ``old`` is in the table."""
+    new = names.get(getattr(alias.name, "value", ""))
+    if new is None:
+        return alias
+    return alias.with_changes(name=cst.Name(new), asname=alias.asname or cst.AsName(name=alias.name))
 
 
 class Rename(Rule):
@@ -54,13 +63,17 @@ class Rename(Rule):
         """Drop names that no longer exist; their uses are rewritten."""
         if isinstance(original.names, cst.ImportStar) or isinstance(updated.names, cst.ImportStar):
             return updated
-        gone = set()
+        gone, renamed = set(), {}
         for alias in original.names:
             local = alias.asname.name if alias.asname else alias.name
             if not isinstance(local, cst.Name) or not isinstance(alias.name, cst.Name):
                 continue
             name = self.meant(local)
             if name is None or name.rpartition(".")[2] != alias.name.value:
+                continue
+            if self.names[name].startswith("."):
+                # Same module, another name: the file goes on using the local one.
+                renamed[alias.name.value] = self.names[name][1:]
                 continue
             gone.add(alias.name.value)
             if self._moves(local):
@@ -69,6 +82,10 @@ class Rename(Rule):
                     self.ctx.use_helper(attribute)
                     module = self.ctx.helper_import
                 self.ctx.wanted[(module, attribute)] = local.value
+        for old, new in renamed.items():
+            self.hit(original, f"{old} becomes {new}")
+        if renamed:
+            updated = updated.with_changes(names=[_renamed(alias, renamed) for alias in updated.names])
         if not gone:
             return updated
         self.hit(original, f"{', '.join(sorted(gone))} is no longer imported from here")
@@ -94,8 +111,10 @@ class Rename(Rule):
         return self._replace(original, updated)
 
     def leave_Name(self, original: Any, updated: Any) -> Any:
-        if original in self.kept or not self.ctx.scope.origins(original.value):
+        if original in self.kept:
             return updated
+        if not self.ctx.scope.origins(original.value):
+            return self._from_star(original, updated)
         parent = self.ctx.ancestors[-1] if self.ctx.ancestors else None
         if isinstance(parent, cst.Attribute) and parent.value is not original:
             return updated
@@ -105,8 +124,36 @@ class Rename(Rule):
             return updated
         return updated if self._moves(original) else self._replace(original, updated)
 
-    def _replace(self, original: Any, updated: Any) -> Any:
-        name = self.meant(original)
+    def _from_star(self, original: Any, updated: Any) -> Any:
+        """A bare name that ``from module import *`` gave: replaced when no other star import can have given it."""
+        stars = self.ctx.top.stars
+        known = [star for star in stars if f"{star}.{original.value}" in self.names] if stars else []
+        if not known or self.ctx.scope.visible(original.value) or self._is_no_use(original):
+            return updated
+        if hasattr(builtins, original.value):
+            # import * never gave numpy's float or bool: the bare word is Python's own.
+            return updated
+        name = f"{known[0]}.{original.value}"
+        target = self.names[name]
+        if len(stars) > 1:
+            self.by_hand(original, f"may be {name} (several import *), which becomes {target.lstrip('.=')}")
+            return updated
+        if target.startswith("."):
+            self.hit(original, f"{name} becomes {target[1:]}")
+            return cst.Name(target[1:], lpar=updated.lpar, rpar=updated.rpar)
+        return self._replace(original, updated, name)
+
+    def _is_no_use(self, node: Any) -> bool:
+        """A Name that names a keyword, an attribute or a parameter."""
+        parent = self.ctx.ancestors[-1] if self.ctx.ancestors else None
+        if isinstance(parent, cst.Attribute):
+            return parent.value is not node
+        if isinstance(parent, cst.Arg):
+            return parent.keyword is node
+        return isinstance(parent, (cst.ImportAlias, cst.AsName, cst.Param, cst.FunctionDef, cst.ClassDef, cst.Global))
+
+    def _replace(self, original: Any, updated: Any, name: str | None = None) -> Any:
+        name = name or self.meant(original)
         if name is None:
             return updated
         target = self.names[name]

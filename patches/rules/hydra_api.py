@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._cst import cst
-from ..edit import argument, drop_argument, expression, with_keyword
+from ..edit import argument, expression, with_keyword, without_argument
 from ..model import Example, Patch
 from ._calls import Rename
 
@@ -38,7 +38,7 @@ class HydraApi(Rename):
         "FairseqConfig does not name, such as those of a registry that an example or a plugin adds.",
         since={"hydra": "1.1"},
         fairseq="0.10 to main (dataclass/initialize, dataclass/utils, hydra_train, hub_utils, checkpoint_utils)",
-        change='strict=False is dropped and the result opened with OmegaConf.set_struct(cfg, False), '
+        change="strict=False is dropped and the result opened with OmegaConf.set_struct(cfg, False), "
         'version_base="1.1" is passed (Hydra composes and changes folders as before), and names are taken from hydra.',
         matches=[
             ("compose() got an unexpected keyword argument 'strict'",),
@@ -119,7 +119,7 @@ def run(cfg):
 
     def _strict(self, call: Any) -> Any:
         """The argument ``strict`` of a call of compose, else None."""
-        origins = self.ctx.origins(call.func)
+        origins = self.ctx.origins(call.func) or self.ctx.star_origins(call.func)
         if not origins or not origins <= set(self.COMPOSE):
             for arg in call.args:
                 if arg.keyword is not None and arg.keyword.value == "strict" and self._is_partial_compose(call):
@@ -138,10 +138,7 @@ def run(cfg):
     def _without_strict(self, original: Any, updated: Any, strict: Any) -> Any:
         index = list(original.args).index(strict)
         value = updated.args[index].value
-        if strict.keyword is not None:
-            call = drop_argument(updated, "strict")
-        else:
-            call = updated.with_changes(args=updated.args[:index] + updated.args[index + 1 :])
+        call = without_argument(updated, index)
         word = value.value if isinstance(value, cst.Name) else ""
         if word in ("True", "None"):
             # What compose returns is strict by itself.

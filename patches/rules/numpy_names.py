@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Patch
+from ..model import Example, Patch
 from ._calls import Rename
 
 TOKENS = (
@@ -48,10 +48,24 @@ class NumpyNames(Rename):
         + [
             (f"module 'numpy' has no attribute '{name}'",) for name in ("product", "cumproduct", "in1d", "trapz", "Inf")
         ],
-        tokens=[(b"numpy", token) for token in TOKENS],
+        tokens=[(b"numpy", token) for token in TOKENS] + [(b"numpy import", b"Inf")],
         before="import numpy as np\nx = np.float_(1) + np.Inf\ny = np.product([2, 3]) + np.NINF\n",
         after="import numpy as np\nx = np.float64(1) + np.inf\ny = np.prod([2, 3]) + float('-inf')\n",
-        untouched=["import numpy as np\nx = np.float64(1) + np.inf\ny = np.prod([2, 3]), np.nan\n"],
+        more=[
+            Example(
+                "from numpy import float_, Inf as I, sum\nx = sum([float_(1), I])\n",
+                "from numpy import float64 as float_, inf as I, sum\nx = sum([float_(1), I])\n",
+            ),
+            Example(
+                "from numpy import *; x = float_(product([2, 3]))\ny = f(Inf, Inf=NINF)\n",
+                "from numpy import *; x = float64(prod([2, 3]))\ny = f(inf, Inf=float('-inf'))\n",
+            ),
+        ],
+        untouched=[
+            "from numpy import *\n\n\ndef product(a):\n    return a.product, dict(Inf=product)\n",
+            "from math import *\nx = product(Inf)\nfrom other import NaN, y  # numpy import\n",
+            "import numpy as np\nx = np.float64(1) + np.inf\ny = np.prod([2, 3]), np.nan\n",
+        ],
     )
 
 
