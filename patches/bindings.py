@@ -20,7 +20,7 @@ class Scope:
     Attributes:
         imports: local name -> dotted names it may stand for.
         others: names bound by anything but an import.
-        values: local name -> expressions assigned to it (plain ``name = expression`` only).
+        values: local name -> expressions assigned to it (``name = expression``, ``a, b = call()``).
         stars: modules star-imported here.
     """
 
@@ -90,6 +90,20 @@ def collect(module: Any) -> dict[Any, Scope]:
         stack[-1].others.add(name)
         stack[-1].values.setdefault(name, []).append(value)
 
+    def bind_parts(target: Any, value: Any) -> None:
+        """``a, b = x, y`` binds each to its own value, ``a, b = call()`` to ``call()[0]`` and ``call()[1]``."""
+        starred = any(isinstance(element, cst.StarredElement) for element in target.elements)
+        parts = value.elements if isinstance(value, (cst.Tuple, cst.List)) else ()
+        for index, element in enumerate(target.elements):
+            bind_target(element.value)
+            if starred or not isinstance(element.value, cst.Name):
+                continue
+            if len(parts) == len(target.elements) and not isinstance(parts[index], cst.StarredElement):
+                bind_value(element.value.value, parts[index].value)
+            elif isinstance(value, cst.Call):
+                item = cst.SubscriptElement(cst.Index(cst.Integer(str(index))))
+                bind_value(element.value.value, cst.Subscript(value, [item]))
+
     def on_import(node: Any) -> None:
         for alias in node.names:
             name = dotted(alias.name) or ""
@@ -114,6 +128,8 @@ def collect(module: Any) -> dict[Any, Scope]:
         for target in node.targets:
             if isinstance(target.target, cst.Name):
                 bind_value(target.target.value, node.value)
+            elif isinstance(target.target, (cst.Tuple, cst.List)):
+                bind_parts(target.target, node.value)
             else:
                 bind_target(target.target)
 

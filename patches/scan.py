@@ -195,6 +195,9 @@ def _features(tree: ast.Module) -> tuple[set[str], list[ClassFacts]]:
                 _needs_thought(item.value) for item in node.body if isinstance(item, ast.AnnAssign)
             ):
                 found.add("dataclass-value")
+        elif isinstance(node, (ast.BinOp, ast.AugAssign)):
+            if isinstance(node.op, ast.Div):
+                found.add("division")
         elif isinstance(node, ast.keyword) and node.arg == "default" and _needs_thought(node.value):
             found.add("dataclass-value")
     return found, classes

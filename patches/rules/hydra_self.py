@@ -25,8 +25,8 @@ class HydraSelf(Rule):
         symptom="hydra.errors.ConfigCompositionException: Could not override 'task._name'. (Defaults list is missing "
         "`_self_`)",
         cause="Hydra 1.0 laid the chosen groups over the configuration that names them. Since 1.1 a list without "
-        "_self_ is read as if it stood last, so the empty values of the configuration win over the chosen task and model. "
-        "version_base does not change that.",
+        "_self_ is read as if it stood last, so the empty values of the configuration win over the chosen task and "
+        "model. version_base does not change that.",
         since={"hydra": "1.1"},
         fairseq="forks of 0.10 to main, configurations of recipes",
         change="- _self_ becomes the first entry of the list, in configurations that a run is started from. "
