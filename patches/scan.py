@@ -172,18 +172,18 @@ def _config_names(call: ast.Call) -> list[str]:
 LITERALS = (ast.JoinedStr, ast.Tuple, ast.UnaryOp)
 
 
-def _features(tree: ast.Module) -> tuple[set[str], list[ClassFacts]]:
+def _features(nodes: Sequence[ast.AST]) -> tuple[set[str], list[ClassFacts]]:
     """What the file uses (see ``Patch.features``), and its classes."""
     found: set[str] = set()
     classes = []
-    for node in ast.walk(tree):
+    aliases: dict[str, set[str]] = {}
+    attributes = []
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             found.add("." + node.attr)
-        elif isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            attributes.append(node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update(_imported(node, aliases))
         elif isinstance(node, ast.Compare):
             by_identity = any(isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops)
             if by_identity and any(_is_literal(side) for side in (node.left, *node.comparators)):
@@ -195,12 +195,53 @@ def _features(tree: ast.Module) -> tuple[set[str], list[ClassFacts]]:
                 _needs_thought(item.value) for item in node.body if isinstance(item, ast.AnnAssign)
             ):
                 found.add("dataclass-value")
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and ("Optional" in node.value or "Union" in node.value):
+                found.add("optional-text")
         elif isinstance(node, (ast.BinOp, ast.AugAssign)):
             if isinstance(node.op, ast.Div):
                 found.add("division")
-        elif isinstance(node, ast.keyword) and node.arg == "default" and _needs_thought(node.value):
-            found.add("dataclass-value")
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.left, ast.Constant):
+                found.add("one-minus")
+        elif isinstance(node, ast.keyword):
+            found.add(f"{node.arg}=")
+            if node.arg == "default" and _needs_thought(node.value):
+                found.add("dataclass-value")
+            elif node.arg == "help" and _has_bare_percent(node.value):
+                found.add("percent-help")
+    for attribute in attributes:
+        found.update(_dotted(attribute, aliases))
     return found, classes
+
+
+def _imported(node: ast.Import | ast.ImportFrom, aliases: dict[str, set[str]]) -> set[str]:
+    """Names that an import statement names in full; what they are called here goes to ``aliases``."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            whole = alias.name if alias.asname else alias.name.partition(".")[0]
+            aliases.setdefault(alias.asname or whole, set()).add(whole)
+        return {alias.name for alias in node.names}
+    for alias in node.names:
+        aliases.setdefault(alias.asname or alias.name, set()).add(f"{node.module}.{alias.name}")
+    return {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+
+
+def _dotted(node: ast.Attribute, aliases: Mapping[str, set[str]]) -> set[str]:
+    """What ``a.b.c`` may be in full, by the imports of the file."""
+    parts = [node.attr]
+    value = node.value
+    while isinstance(value, ast.Attribute):
+        parts.append(value.attr)
+        value = value.value
+    if not isinstance(value, ast.Name) or value.id not in aliases:
+        return set()
+    rest = ".".join(reversed(parts))
+    return {f"{whole}.{rest}" for whole in aliases[value.id]}
+
+
+def _has_bare_percent(value: ast.expr) -> bool:
+    text = value.value if isinstance(value, ast.Constant) else None
+    return isinstance(text, str) and "%" in text.replace("%%", "").replace("%(", "")
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -272,11 +313,12 @@ def scan_file(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
     tree, seen, problem = parse(data)
     if tree is None:
         return Scan(path, problem)
-    features, classes = _features(tree)
+    nodes = list(ast.walk(tree))
+    features, classes = _features(nodes)
     scan = Scan(path, classes=classes, wanted=wanted_patches(path, data, features | seen, patches))
     scan.uses_hydra = any(feature == "hydra" or feature.startswith("hydra.") for feature in features)
     if scan.uses_hydra or b"config_name" in data or b"config_dir" in data:
-        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        calls = (node for node in nodes if isinstance(node, ast.Call))
         scan.config_names = sorted({name for call in calls for name in _config_names(call)})
     for statement in tree.body:
         value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None

@@ -7,7 +7,7 @@ from typing import Any
 from .._cst import cst
 from ..bindings import dotted
 
-__all__ = ["is_bool", "is_byte", "is_integer", "is_real"]
+__all__ = ["COMPARING", "is_bool", "is_byte", "is_integer", "is_real"]
 
 COMPARING = {"eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "bool", "logical_not", "logical_and", "logical_or"}
 # Methods that keep the type of what they are called on.

@@ -28,7 +28,7 @@ class ArgparsePercent(Rule):
             ("argparse.py", "typeerror: %"),
         ],
         tokens=[b"%"],
-        features=[".add_argument", ".add_parser", "argparse"],
+        features=[("percent-help", ".add_argument")],
         before="import argparse\np = argparse.ArgumentParser()\n"
         'p.add_argument("--x", default=1, help="keep 50% of %(default)s")\n',
         after="import argparse\np = argparse.ArgumentParser()\n"

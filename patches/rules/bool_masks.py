@@ -7,7 +7,7 @@ from typing import Any
 from .._cst import cst
 from ..edit import argument
 from ..model import Example, Patch, Rule
-from ._tensors import is_bool, is_byte
+from ._tensors import COMPARING, is_bool, is_byte
 
 MASKED = {"masked_fill", "masked_fill_", "masked_select", "masked_scatter", "masked_scatter_"}
 
@@ -40,18 +40,9 @@ class BoolMasks(Rule):
             ("indexing with dtype torch.uint8 is now deprecated",),
         ],
         tokens=[b"masked", b"byte", b"1 -", b"1-", b"uint8", b"Byte"],
-        features=[
-            "torch.where",
-            ".where",
-            ".masked_fill",
-            ".masked_fill_",
-            ".masked_select",
-            ".masked_scatter",
-            ".masked_scatter_",
-            ".byte",
-            ".eq",
-            ".ne",
-        ],
+        features=[".byte", ".uint8", ".ByteTensor", "torch.uint8", "torch.ByteTensor"]
+        + [("one-minus", "." + name) for name in (*MASKED, *COMPARING, "where")]
+        + [("one-minus", "torch.where")],
         before="""\
 import torch
 
@@ -113,7 +104,7 @@ w = x[x.eq(2).bool()]
         """Place of the argument that must be a mask of truth values; None for other calls."""
         func = call.func
         origins = self.ctx.origins(func) or self.ctx.star_origins(func)
-        name = func.attr.value if isinstance(func, cst.Attribute) else getattr(func, "value", "")
+        name = func.attr.value if isinstance(func, cst.Attribute) else func.value if isinstance(func, cst.Name) else ""
         if origins == {"torch." + name}:
             wanted = {"where": ("condition", 0)}.get(name) or (("mask", 1) if name in MASKED else None)
         elif isinstance(func, cst.Attribute) and not origins:

@@ -9,26 +9,28 @@ from ..edit import argument, expression, with_keyword, without_argument
 from ..model import Example, Patch
 from ._calls import Rename
 
+NAMES = {
+    "hydra.experimental.compose": "hydra:compose",
+    "hydra.experimental.initialize": "hydra:initialize",
+    "hydra.experimental.initialize_config_dir": "hydra:initialize_config_dir",
+    "hydra.experimental.initialize_config_module": "hydra:initialize_config_module",
+}
+WITH_BASE = (
+    "hydra.main",
+    "hydra.initialize",
+    "hydra.initialize_config_dir",
+    "hydra.initialize_config_module",
+    "hydra.experimental.initialize",
+    "hydra.experimental.initialize_config_dir",
+    "hydra.experimental.initialize_config_module",
+)
+COMPOSE = ("hydra.compose", "hydra.experimental.compose")
+
 
 class HydraApi(Rename):
     """compose(strict=), hydra.experimental, and a missing version_base."""
 
-    names = {
-        "hydra.experimental.compose": "hydra:compose",
-        "hydra.experimental.initialize": "hydra:initialize",
-        "hydra.experimental.initialize_config_dir": "hydra:initialize_config_dir",
-        "hydra.experimental.initialize_config_module": "hydra:initialize_config_module",
-    }
-    WITH_BASE = (
-        "hydra.main",
-        "hydra.initialize",
-        "hydra.initialize_config_dir",
-        "hydra.initialize_config_module",
-        "hydra.experimental.initialize",
-        "hydra.experimental.initialize_config_dir",
-        "hydra.experimental.initialize_config_module",
-    )
-    COMPOSE = ("hydra.compose", "hydra.experimental.compose")
+    names = NAMES
     patch = Patch(
         id="hydra-api",
         title="Calls of Hydra 1.0",
@@ -52,6 +54,7 @@ class HydraApi(Rename):
             ("key 'simul_type'",),
             ("cannot import name", "from 'hydra.experimental'"),
         ],
+        features=["hydra.*", "hydra.experimental.*", *NAMES, *WITH_BASE, *COMPOSE],
         tokens=[b"hydra"],
         before="""\
 import hydra
@@ -108,7 +111,7 @@ def run(cfg):
         strict = self._strict(original)
         if strict is not None:
             return self._without_strict(original, updated, strict)
-        takes_base = self.ctx.origin(original.func, *self.WITH_BASE) is not None
+        takes_base = self.ctx.origin(original.func, *WITH_BASE) is not None
         given = argument(original, "version_base", 99) is not None or any(arg.star == "**" for arg in original.args)
         if takes_base and not given:
             # 1.1 keeps what fairseq counts on: overriding a group that the defaults list lacks (task=translation),
@@ -120,7 +123,7 @@ def run(cfg):
     def _strict(self, call: Any) -> Any:
         """The argument ``strict`` of a call of compose, else None."""
         origins = self.ctx.origins(call.func) or self.ctx.star_origins(call.func)
-        if not origins or not origins <= set(self.COMPOSE):
+        if not origins or not origins <= set(COMPOSE):
             for arg in call.args:
                 if arg.keyword is not None and arg.keyword.value == "strict" and self._is_partial_compose(call):
                     self.by_hand(call, "Hydra's compose has no strict: call OmegaConf.set_struct on its result")
@@ -132,7 +135,7 @@ def run(cfg):
         return bool(
             call.args
             and self.ctx.origin(call.func, "functools.partial")
-            and self.ctx.origins(call.args[0].value) & set(self.COMPOSE)
+            and self.ctx.origins(call.args[0].value) & set(COMPOSE)
         )
 
     def _without_strict(self, original: Any, updated: Any, strict: Any) -> Any:

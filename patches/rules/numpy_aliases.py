@@ -31,7 +31,7 @@ class NumpyAliases(Rename):
             ("np.int was a deprecated alias",),
             ("np.bool was a deprecated alias",),
         ],
-        features=[("numpy", f".{name}") for name in ALIASES] + [f"numpy.{name}" for name in ALIASES],
+        features=[f"numpy.{name}" for name in ALIASES],
         tokens=[(b"numpy", f".{name}".encode()) for name in ALIASES] + [b"numpy import"],
         before="import numpy as np\nx = np.zeros(3, dtype=np.float)\ny = np.array([1, 2]).astype(np.int)\n"
         "z = np.long(3)\n",

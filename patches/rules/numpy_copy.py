@@ -21,7 +21,7 @@ class NumpyCopy(Rule):
         fairseq="plugins",
         change="np.array(x, copy=False) becomes np.asarray(x).",
         matches=[("unable to avoid copy while creating an array",)],
-        features=[("numpy", ".array")],
+        features=[("numpy.array", "copy=")],
         tokens=[(b"numpy", b"array", b"copy")],
         before="import numpy as np\nx = np.array([1, 2], dtype=float, copy=False)\n",
         after="import numpy as np\nx = np.asarray([1, 2], dtype=float)\n",

@@ -10,32 +10,34 @@ TOKENS = (
     b"product", b"sometrue", b"alltrue", b"round_", b"row_stack", b"in1d", b"trapz", b"import Inf",
 )  # fmt: skip
 
+NAMES = {
+    "numpy.float_": ".float64",
+    "numpy.complex_": ".complex128",
+    "numpy.string_": ".bytes_",
+    "numpy.unicode_": ".str_",
+    "numpy.bool8": ".bool_",
+    "numpy.Inf": ".inf",
+    "numpy.Infinity": ".inf",
+    "numpy.infty": ".inf",
+    "numpy.PINF": ".inf",
+    "numpy.NINF": "=float('-inf')",
+    "numpy.NaN": ".nan",
+    "numpy.NAN": ".nan",
+    "numpy.product": ".prod",
+    "numpy.cumproduct": ".cumprod",
+    "numpy.sometrue": ".any",
+    "numpy.alltrue": ".all",
+    "numpy.round_": ".round",
+    "numpy.row_stack": ".vstack",
+    "numpy.in1d": ".isin",
+    "numpy.trapz": ".trapezoid",
+}
+
 
 class NumpyNames(Rename):
     """``np.float_``, ``np.Inf``, ``np.product`` and the like."""
 
-    names = {
-        "numpy.float_": ".float64",
-        "numpy.complex_": ".complex128",
-        "numpy.string_": ".bytes_",
-        "numpy.unicode_": ".str_",
-        "numpy.bool8": ".bool_",
-        "numpy.Inf": ".inf",
-        "numpy.Infinity": ".inf",
-        "numpy.infty": ".inf",
-        "numpy.PINF": ".inf",
-        "numpy.NINF": "=float('-inf')",
-        "numpy.NaN": ".nan",
-        "numpy.NAN": ".nan",
-        "numpy.product": ".prod",
-        "numpy.cumproduct": ".cumprod",
-        "numpy.sometrue": ".any",
-        "numpy.alltrue": ".all",
-        "numpy.round_": ".round",
-        "numpy.row_stack": ".vstack",
-        "numpy.in1d": ".isin",
-        "numpy.trapz": ".trapezoid",
-    }
+    names = NAMES
     patch = Patch(
         id="numpy-2-names",
         title="Names that numpy 2 dropped",
@@ -48,6 +50,7 @@ class NumpyNames(Rename):
         + [
             (f"module 'numpy' has no attribute '{name}'",) for name in ("product", "cumproduct", "in1d", "trapz", "Inf")
         ],
+        features=["numpy.*", *NAMES],
         tokens=[(b"numpy", token) for token in TOKENS] + [(b"numpy import", b"Inf")],
         before="import numpy as np\nx = np.float_(1) + np.Inf\ny = np.product([2, 3]) + np.NINF\n",
         after="import numpy as np\nx = np.float64(1) + np.inf\ny = np.prod([2, 3]) + float('-inf')\n",

@@ -38,7 +38,7 @@ class TorchLoad(Rule):
             ("you are using torch.load with weights_only=False",),
             ("no module named 'fairseq.meters'",),
         ],
-        features=[(".load", "torch"), "torch.load", "torch.serialization.load", "torch.serialization", "torch.*"],
+        features=["torch.load", "torch.serialization.load", "torch.serialization", "torch.*"],
         tokens=[
             b"torch.load",
             b"torch.serialization",

@@ -7,6 +7,8 @@ from typing import Any
 from .._cst import cst
 from ..model import Patch, Rule
 
+GONE = ("torchaudio.sox_effects", "torchaudio.info", "torchaudio.backend", "torchaudio.get_audio_backend")
+
 
 class TorchaudioBackend(Rule):
     """The call goes away; what cannot be replaced is reported."""
@@ -27,12 +29,12 @@ class TorchaudioBackend(Rule):
             ("no module named 'torchaudio.backend'",),
             ("torchaudio", "set_audio_backend"),
         ],
+        features=["torchaudio.set_audio_backend", *GONE],
         tokens=[b"torchaudio"],
         before="import torchaudio\ntorchaudio.set_audio_backend('soundfile')\nx = torchaudio.functional\n",
         after="import torchaudio\nx = torchaudio.functional\n",
         untouched=["import torchaudio\nx = torchaudio.transforms.Resample(1, 2)\n"],
     )
-    GONE = ("torchaudio.sox_effects", "torchaudio.info", "torchaudio.backend", "torchaudio.get_audio_backend")
 
     def leave_Expr(self, original: Any, updated: Any) -> Any:
         call = original.value
@@ -42,7 +44,7 @@ class TorchaudioBackend(Rule):
         return updated
 
     def visit_Attribute(self, original: Any) -> None:
-        name = self.ctx.origin(original, *self.GONE)
+        name = self.ctx.origin(original, *GONE)
         if name is not None:
             self.by_hand(original, f"{name} is gone: read with soundfile, change with torchaudio.functional")
 

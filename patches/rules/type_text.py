@@ -31,6 +31,7 @@ class TypeText(Rule):
             ("'... is not callable'",),
             ("valueerror:", "is not callable"),
         ],
+        features=["optional-text"],
         tokens=[b"Optional", b"Union"],
         before='import re\n\n\ndef is_optional(t):\n    return re.match(r"(typing.|^)Optional", str(t)) is not None\n',
         after="import re\nfrom _modern import type_text\n\n\ndef is_optional(t):\n"

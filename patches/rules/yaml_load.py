@@ -21,6 +21,7 @@ class YamlLoad(Rule):
         fairseq="plugins",
         change="yaml.load(x) becomes yaml.safe_load(x).",
         matches=[("load() missing 1 required positional argument: 'loader'",), ("calling yaml.load() without loader",)],
+        features=["yaml.load"],
         tokens=[b"yaml"],
         before="import yaml\nx = yaml.load(open('a'))\n",
         after="import yaml\nx = yaml.safe_load(open('a'))\n",
