@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._cst import cst
+from ._cst import cst, each_node
 
 __all__ = ["Scope", "collect", "dotted"]
 
@@ -173,21 +173,21 @@ def collect(module: Any) -> dict[Any, Scope]:
         cst.DictComp: on_anonymous,
     }
 
-    class Collector(cst.CSTVisitor):
-        def on_visit(self, node: Any) -> bool:
-            kind = type(node)
-            action = actions.get(kind)
-            if action is not None:
-                action(node)
-                if node in scopes and node is not module:
-                    stack.append(scopes[node])
-                # An import's "as" names are bound by the import itself.
-                return kind is not cst.Import and kind is not cst.ImportFrom
+    def enter(node: Any) -> bool:
+        kind = type(node)
+        action = actions.get(kind)
+        if action is None:
             return True
+        action(node)
+        if kind in making and node is not module:
+            stack.append(scopes[node])
+        # An import's "as" names are bound by the import itself.
+        return kind is not cst.Import and kind is not cst.ImportFrom
 
-        def on_leave(self, original_node: Any) -> None:
-            if original_node in scopes and original_node is not module:
-                stack.pop()
+    def leave(node: Any) -> None:
+        if type(node) in making:
+            stack.pop()
 
-    module.visit(Collector())
+    making = {kind for kind, action in actions.items() if action in (on_definition, on_anonymous)}
+    each_node(module, enter, leave)
     return scopes

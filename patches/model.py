@@ -42,7 +42,8 @@ class Patch:
         tokens: a file is looked at only when one of these byte strings (or all of a tuple of them) occurs in it.
         features: likewise, one of these must stand in the parsed file: ``.name`` an attribute, ``a.b`` an imported
             module or name or a use of it, ``copy=`` a keyword, ``is-literal``, ``dataclass-value``, ``bad-escape``,
-            ``division``, ``one-minus`` (1 - x), ``optional-text``, ``percent-help``. Any will do when empty.
+            ``division`` (of what may be an integer tensor), ``one-minus`` (1 - x), ``optional-text``,
+            ``percent-help``. Any will do when empty.
         files: name patterns of the files the patch concerns; Python files when empty.
         advice: True when there is nothing to rewrite.
     """

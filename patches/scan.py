@@ -177,7 +177,7 @@ def _features(nodes: Sequence[ast.AST]) -> tuple[set[str], list[ClassFacts]]:
     found: set[str] = set()
     classes = []
     aliases: dict[str, set[str]] = {}
-    attributes = []
+    attributes, divided = [], []
     for node in nodes:
         if isinstance(node, ast.Attribute):
             found.add("." + node.attr)
@@ -200,7 +200,7 @@ def _features(nodes: Sequence[ast.AST]) -> tuple[set[str], list[ClassFacts]]:
                 found.add("optional-text")
         elif isinstance(node, (ast.BinOp, ast.AugAssign)):
             if isinstance(node.op, ast.Div):
-                found.add("division")
+                divided.append(node.left if isinstance(node, ast.BinOp) else node.target)
             elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.left, ast.Constant):
                 found.add("one-minus")
         elif isinstance(node, ast.keyword):
@@ -211,7 +211,64 @@ def _features(nodes: Sequence[ast.AST]) -> tuple[set[str], list[ClassFacts]]:
                 found.add("percent-help")
     for attribute in attributes:
         found.update(_dotted(attribute, aliases))
+    if divided and not found.isdisjoint(WHOLE) and _divides_whole(nodes, divided):
+        found.add("division")
     return found, classes
+
+
+# Names (as features) that an integer tensor can come from.
+WHOLE = {
+    "." + name
+    for name in (
+        "long",
+        "int",
+        "short",
+        "int64",
+        "int32",
+        "int16",
+        "LongTensor",
+        "IntTensor",
+        "ShortTensor",
+        "argmax",
+        "argmin",
+        "argsort",
+        "multinomial",
+        "topk",
+        "sort",
+        "kthvalue",
+        "max",
+        "min",
+        "median",
+        "mode",
+        "indices",
+    )
+}
+
+
+def _words(node: ast.AST) -> set[str]:
+    """Every name and attribute in an expression, as features are written."""
+    return {
+        "." + (item.attr if isinstance(item, ast.Attribute) else item.id)
+        for item in ast.walk(node)
+        if isinstance(item, (ast.Attribute, ast.Name))
+    }
+
+
+def _divides_whole(nodes: Sequence[ast.AST], divided: Sequence[ast.expr]) -> bool:
+    """Whether anything that is divided may be an integer tensor: no assignment of the file speaks against it."""
+    sources = [
+        ({word for target in node.targets for word in _words(target)}, _words(node.value))
+        for node in nodes
+        if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant)
+    ]
+    sources += [(_words(node.value), WHOLE) for node in nodes if isinstance(node, ast.keyword) and node.arg == "out"]
+    whole, size = set(WHOLE), 0
+    while size < len(whole):
+        size = len(whole)
+        for targets, words in sources:
+            if not whole.isdisjoint(words):
+                whole |= targets - {".self"}
+    return any(not whole.isdisjoint(_words(node)) for node in divided)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, aliases: dict[str, set[str]]) -> set[str]:

@@ -14,35 +14,50 @@ from .context import Package
 __all__ = ["LEDGER", "find_packages", "list_files", "package_folders", "read_file"]
 
 LEDGER = ".fairseq-patch"
-SKIPPED = {LEDGER, ".git", ".hg", ".svn", ".tox", ".nox", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache"}
+SKIPPED = {LEDGER, ".git", ".hg", ".svn", ".tox", ".nox", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache",
+           ".ipynb_checkpoints"}  # fmt: skip
+# Packages of others, and copies that a build made: they are mended where they come from, or made again.
+FOREIGN = {".eggs", "site-packages", "dist-packages", "node_modules", "bower_components", ".direnv", "__pypackages__"}
+FOREIGN_ENDS = (".egg", ".egg-info", ".dist-info")
+BUILT = {"build", "dist"}
+# One of these inside makes a folder a virtual environment (venv, virtualenv, conda).
+ENVIRONMENT = ("pyvenv.cfg", "conda-meta", "bin/activate", "Scripts/activate.bat", "bin/activate_this.py")
 TEXT_FILES = ("requirements*.txt", "setup.cfg", "pyproject.toml", "*.pyx", "*.yaml", "*.yml")
 # What any fairseq of the last years has at its top; forks rename the folder, hardly ever these.
 LANDMARKS = ("tasks", "models", "criterions", "optim", "trainer.py", "checkpoint_utils.py", "options.py", "registry.py")
 
 
-def list_files(root: Path, only: Sequence[str] = ()) -> list[str]:
+def list_files(root: Path, only: Sequence[str] = (), foreign: list[str] | None = None) -> list[str]:
     """Files that some patch may concern, relative to ``root``, sorted. Links are neither followed nor listed.
 
     Args:
         root: folder to walk.
         only: if given, the top-level entries to stay in.
+        foreign: gets the folders that are left alone because they hold packages of others.
     """
     found = []
     for folder, folders, files in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED and _is_plain_folder(folder, name))
         relative = os.path.relpath(folder, root)
         prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
         if only and not prefix:
             folders[:] = [name for name in folders if name in only]
             files = [name for name in files if name in only]
+        own = sorted(name for name in folders if name not in SKIPPED and not os.path.islink(os.path.join(folder, name)))
+        folders[:] = [name for name in own if not _is_foreign(folder, name)]
+        if foreign is not None:
+            foreign += [prefix + name for name in own if name not in folders]
         found += [prefix + name for name in files if _looks_relevant(folder, name)]
     return sorted(found)
 
 
-def _is_plain_folder(folder: str, name: str) -> bool:
+def _is_foreign(folder: str, name: str) -> bool:
+    """Whether a folder holds packages of others, or what a build left."""
     path = os.path.join(folder, name)
-    # A virtual environment inside the tree holds other people's packages.
-    return not os.path.islink(path) and not os.path.exists(os.path.join(path, "pyvenv.cfg"))
+    if name in FOREIGN or name.endswith(FOREIGN_ENDS):
+        return True
+    if name in BUILT and not os.path.exists(os.path.join(path, "__init__.py")):
+        return True
+    return any(os.path.exists(os.path.join(path, *mark.split("/"))) for mark in ENVIRONMENT)
 
 
 def _looks_relevant(folder: str, name: str) -> bool:

@@ -24,6 +24,7 @@ class NumpyCompat(Rename):
         fairseq="0.12 and main (token_block_dataset with break mode eos, language_pair_dataset with buckets)",
         change="np.compat.long becomes np.int64.",
         matches=[("module 'numpy' has no attribute 'compat'",), ("no module named 'numpy.compat'",), ("numpy.compat",)],
+        features=["numpy.compat", "numpy.*"],
         tokens=[(b"numpy", b"compat")],
         before="import numpy as np\nx = np.zeros(3, dtype=np.compat.long)\n",
         after="import numpy as np\nx = np.zeros(3, dtype=np.int64)\n",

@@ -39,10 +39,7 @@ class TensorDivision(Rule):
             "torch.div",
             "torch.*",
             ".div_",
-            *(
-                (name, "division")
-                for name in (".long", ".LongTensor", "torch.LongTensor", ".argmax", ".topk", "torch.topk")
-            ),
+            "division",
         ],
         before="""\
 import torch
