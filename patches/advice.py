@@ -18,6 +18,7 @@ def _card(
     *matches: Tuple[str, ...],
     since: Mapping[str, str] | None = None,
     fairseq: str = "all",
+    unless: Sequence[str] = (),
 ) -> Patch:
     found: Sequence[Tuple[str, ...]] = matches
     return Patch(
@@ -29,6 +30,7 @@ def _card(
         fairseq=fairseq,
         change=change,
         matches=found,
+        unless=unless,
         advice=True,
     )
 
@@ -238,16 +240,62 @@ TORCH = (
     ),
     _card(
         "cuda-extensions",
-        "CUDA extensions of 0.9 and 0.10",
-        "fatal error: THC/THC.h: No such file or directory",
-        "PyTorch 1.11 removed these headers, and AT_CHECK is TORCH_CHECK now.",
-        "Do not build lightconv_layer and dynamicconv_layer: the models fall back to plain PyTorch without them.",
+        "CUDA extensions of lightconv and dynamicconv",
+        "fatal error: THC/THC.h: No such file or directory (also: No module named 'lightconv_cuda', 'dynamicconv_cuda')",
+        "They are built by a setup.py of their own, with headers that PyTorch 1.11 removed (AT_CHECK is TORCH_CHECK "
+        "now). Only modules/lightconv_layer and modules/dynamicconv_layer need them.",
+        "Do not build them: the models fall back to plain PyTorch without them. Do not import lightconv_layer or "
+        "dynamicconv_layer by name; take LightweightConv and DynamicConv of fairseq.modules.",
         ("thc/thc.h",),
         ("thc/", "no such file"),
         ("'at_check' was not declared",),
         ("at_check",),
+        ("no module named 'lightconv_cuda'",),
+        ("no module named 'dynamicconv_cuda'",),
         since={"torch": "1.11"},
-        fairseq="0.9 and 0.10",
+    ),
+    _card(
+        "libnat",
+        "The compiled edit distance of the Levenshtein transformer",
+        "ImportError: cannot import name 'libnat' from 'fairseq' (also: No module named 'fairseq.libnat', missing "
+        "libnat_cuda)",
+        "fairseq.libnat is C++ that setup.py builds; it is missing where the package was copied without building, and "
+        "the distributions of 0.12 on PyPI lack its sources. Only the Levenshtein and insertion transformers use it.",
+        "Build it: pip install --no-build-isolation --no-deps -e PATH (needs a C++ compiler and torch). Without the "
+        "sources, take fairseq/clib/libnat from the repository of the release, or go without these two models. "
+        "libnat_cuda is not needed: libnat does the same on the CPU.",
+        ("cannot import name 'libnat'",),
+        ("no module named 'fairseq.libnat",),
+        ("no module named 'libnat",),
+        ("missing libnat",),
+        ("libnat", "undefined symbol"),
+    ),
+    _card(
+        "moved-names",
+        "Names that a later release moved",
+        "ImportError: cannot import name '_apply_del_words' from 'fairseq.models.levenshtein_transformer'",
+        "0.10 moved the models of non-autoregressive translation to fairseq.models.nat, and the helpers "
+        "_apply_del_words, _apply_ins_masks, _apply_ins_words, _get_del_targets, _get_ins_targets, _skip, "
+        "_skip_encoder_out and _fill of the Levenshtein transformer to fairseq.models.nat.levenshtein_utils. Two "
+        "releases are mixed: a plugin of one with the package of the other, or an installed fairseq that is found "
+        "before the copy in the tree.",
+        "See which package is imported (python -c 'import fairseq; print(fairseq.__file__)'), and take the names from "
+        "where this one has them: fairseq.models.nat.levenshtein_utils since 0.10, "
+        "fairseq.models.levenshtein_transformer before.",
+        *(
+            (f"cannot import name '{name}'",)
+            for name in (
+                "_apply_del_words",
+                "_apply_ins_masks",
+                "_apply_ins_words",
+                "_get_del_targets",
+                "_get_ins_targets",
+                "_skip_encoder_out",
+            )
+        ),
+        ("no module named 'fairseq.models.levenshtein",),
+        ("no module named 'fairseq.models.nat",),
+        fairseq="0.9 and later, mixed",
     ),
 )
 
@@ -323,6 +371,9 @@ DATA = (
         ("is not in struct",),
         ("configattributeerror",),
         ("configkeyerror",),
+        ("key '", "not in '"),
+        # Keys of FairseqConfig itself come from the code: the card hydra-api is about them.
+        unless=("not in 'FairseqConfig'", "object_type=FairseqConfig", "Key 'simul_type'"),
     ),
     _card(
         "build-isolation",

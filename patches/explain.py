@@ -43,6 +43,8 @@ def explain(text: str, patches: Sequence[Patch]) -> list[Match]:
     for patch in patches:
         if wanted == patch.id:
             return [Match(patch, len(wanted), 0)]
+        if any(normalise(other) in wanted for other in patch.unless):
+            continue
         found = [hit for fragments in patch.matches if (hit := _find(wanted, fragments)) is not None]
         if found:
             score, position = max(found)

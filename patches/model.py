@@ -36,6 +36,7 @@ class Patch:
         change: what the rewrite does, or for advice what the reader should do.
         matches: alternatives of ordered fragments by which ``explain`` recognises the error. Case and white space
             do not matter.
+        unless: texts that mean another cause although something of ``matches`` occurs.
         before / after: a runnable example; the tests turn the first into the second.
         more: further pairs.
         untouched: look-alikes that stay as they are.
@@ -56,6 +57,7 @@ class Patch:
     fairseq: str
     change: str
     matches: Sequence[Fragments]
+    unless: Sequence[str] = ()
     before: str = ""
     after: str = ""
     more: Sequence[Example] = ()

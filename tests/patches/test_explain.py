@@ -95,6 +95,20 @@ TEXTS = [
     ("IsADirectoryError: [Errno 21] Is a directory: 'fairseq/examples'", "setup-extensions"),
     ("cc1plus: fatal error: fairseq/clib/libbase/balanced_assignment.cpp: No such file or directory", "setup-extensions"),
     ("DeprecationWarning: `torch.jit.script` is not supported in Python 3.14+ and may break.", "torch-jit-script"),
+    ("hydra.errors.ConfigCompositionException: Could not override 'task._name'.\nTo append to your config use +task._name=translation", "hydra-self"),
+    ("hydra.errors.ConfigCompositionException: Could not override 'model._name'", "hydra-self"),
+    ("UserWarning: In 'config': Defaults list is missing `_self_`. See https://hydra.cc/docs/1.2/upgrades/1.0_to_1.1/default_composition_order for more information", "hydra-self"),
+    ("ModuleNotFoundError: No module named 'dynamicconv_cuda'", "cuda-extensions"),
+    ("ModuleNotFoundError: No module named 'lightconv_cuda'", "cuda-extensions"),
+    ("omegaconf.errors.ConfigKeyError: Key 'simul_type' not in 'FairseqConfig'\n    full_key: simul_type\n    object_type=FairseqConfig", "hydra-api"),
+    ("omegaconf.errors.ConfigAttributeError: Key 'simul_type' is not in struct\n    full_key: simul_type\n    object_type=FairseqConfig", "hydra-api"),
+    ("omegaconf.errors.ConfigKeyError: Key 'my_registry' not in 'FairseqConfig'", "hydra-api"),
+    ("TypeError: got an unexpected 'strict' argument", "hydra-api"),
+    ("omegaconf.errors.ConfigKeyError: Key 'eval_wer' not in 'TranslationConfig'", "config-struct"),
+    ("ImportError: cannot import name '_apply_del_words' from 'fairseq.models.levenshtein_transformer' (/x/y.py)", "moved-names"),
+    ("ImportError: cannot import name 'libnat' from 'fairseq' (/x/fairseq/__init__.py)", "libnat"),
+    ("ModuleNotFoundError: No module named 'fairseq.libnat'", "libnat"),
+    ("ERROR: missing libnat_cuda. run `python setup.py build_ext --inplace`", "libnat"),
     ("AttributeError: `np.float_` was removed in the NumPy 2.0 release. Use `np.float64` instead.", "numpy-2-names"),
 ]  # fmt: skip
 
@@ -127,3 +141,11 @@ def test_an_unknown_error_names_no_patch() -> None:
 
 def test_a_patch_id_explains_itself() -> None:
     assert [match.patch.id for match in explain("torch-load", PATCHES)] == ["torch-load"]
+
+
+@pytest.mark.parametrize("error", [text for text, name in TEXTS if name == "hydra-api" and "Key '" in text])
+def test_a_key_that_compose_refuses_is_never_blamed_on_a_checkpoint(error: str) -> None:
+    traceback = AROUND.format(folder="/home/me", line=3, error=error)
+    matches = [match.patch for match in explain(traceback, PATCHES)]
+    assert not any("checkpoint" in patch.cause for patch in matches if patch.advice)
+    assert "config-struct" not in [patch.id for patch in matches]
