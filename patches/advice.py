@@ -241,7 +241,8 @@ TORCH = (
     _card(
         "cuda-extensions",
         "CUDA extensions of lightconv and dynamicconv",
-        "fatal error: THC/THC.h: No such file or directory (also: No module named 'lightconv_cuda', 'dynamicconv_cuda')",
+        "fatal error: THC/THC.h: No such file or directory (also: No module named 'lightconv_cuda' or "
+        "'dynamicconv_cuda')",
         "They are built by a setup.py of their own, with headers that PyTorch 1.11 removed (AT_CHECK is TORCH_CHECK "
         "now). Only modules/lightconv_layer and modules/dynamicconv_layer need them.",
         "Do not build them: the models fall back to plain PyTorch without them. Do not import lightconv_layer or "

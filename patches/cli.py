@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Sequence
@@ -13,17 +15,23 @@ from typing import Any, Sequence
 from . import report
 from ._cst import MissingLibCST
 from .explain import explain
-from .ledger import Ledger, LedgerError
+from .ledger import Ledger, LedgerError, mark_of, seen_marks
 from .model import COMPONENTS, parse_target
+from .next_steps import next_steps
 from .registry import PATCHES
-from .runner import Report, examine, require_libcst, select
+from .runner import Report, examine, remember_applied, require_libcst, select
 from .tree import LEDGER, read_file
 from .tree_text import helper_text, is_helper
 
 __all__ = ["build_parser", "main"]
 
 EPILOG = """\
-exit codes: 0 nothing to do, or done; 1 check found something, explain found nothing, or a file was refused; 2 usage
+exit codes:
+  0  done, or nothing to do
+  1  check: something would be rewritten; explain: no patch knows the error;
+     any: a file could not be rewritten, written or restored, or LibCST is missing
+  2  wrong usage
+Places that are left to a person, and files that are no Python, do not change the exit code.
 """
 
 
@@ -37,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="fairseq-patch",
         description="Make a vendored copy of fairseq, and the code around it, run on current Python and PyTorch.",
         epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -58,6 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_choice(applying)
     applying.add_argument("--diff", action="store_true", help="also print the changes that are made")
     applying.add_argument("--backup", action="store_true", help="keep each original beside its file as NAME.orig")
+
+    seeing = commands.add_parser("seen", help="take places off the list of what is left to a person")
+    _add_tree(seeing)
+    seeing.add_argument("places", nargs="*", metavar="FILE:LINE", help="places of the list (default: all of them)")
+    _add_choice(seeing)
 
     reverting = commands.add_parser("revert", help="give every patched file its original content back")
     _add_tree(reverting)
@@ -85,15 +99,27 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         help="let torch.load run code from checkpoints again (weights_only=False); only for files you trust",
     )
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep what is known of unchanged files")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar on standard error")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = build_parser().parse_args(argv)
-    commands = {"list": _list, "explain": _explain, "check": _check, "apply": _apply, "revert": _revert}
+    commands = {
+        "list": _list,
+        "explain": _explain,
+        "check": _check,
+        "apply": _apply,
+        "seen": _seen,
+        "revert": _revert,
+    }
     try:
         return commands[args.command](args)
+    except BrokenPipeError:
+        # The reader of the output (head, less) has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (UserError, ValueError) as err:
         print(f"fairseq-patch: {err}", file=sys.stderr)
         return 2
@@ -172,14 +198,22 @@ def _examine(args: argparse.Namespace) -> Report:
     require_libcst()
     bar = None if args.no_progress or args.json or not sys.stderr.isatty() else report.ProgressBar(sys.stderr)
     try:
-        return examine(
+        result = examine(
             root,
             patches,
             allow_unsafe_load=args.allow_unsafe_load,
             jobs=args.jobs,
             entries=entries,
             progress=bar,
+            use_cache=not args.no_cache,
         )
+        seen = seen_marks(root)
+        for outcome in result.outcomes:
+            outcome.findings = [
+                replace(finding, seen=finding.seen or (finding.by_hand and mark_of(finding) in seen))
+                for finding in outcome.findings
+            ]
+        return result
     finally:
         if bar is not None:
             bar.close()
@@ -193,7 +227,22 @@ def _check(args: argparse.Namespace) -> int:
         if args.diff:
             print(report.diffs(result), end="")
         print(report.summary(result, "would be"))
-    return 1 if result.changed else 0
+    return 1 if result.changed or result.failed else 0
+
+
+def _seen(args: argparse.Namespace) -> int:
+    result = _examine(args)
+    left = [finding for finding in result.findings if finding.by_hand]
+    chosen = [finding for finding in left if not args.places or f"{finding.path}:{finding.line}" in args.places]
+    unknown = set(args.places) - {f"{finding.path}:{finding.line}" for finding in chosen}
+    if unknown:
+        raise UserError(f"{', '.join(sorted(unknown))}: not on the list of `fairseq-patch check {args.path}`")
+    Ledger(result.root).mark_seen({mark_of(finding) for finding in chosen})
+    if args.json:
+        _print_json({"seen": [f"{finding.path}:{finding.line}" for finding in chosen]})
+    else:
+        print(f"{len(chosen)} places are marked as seen.")
+    return 0
 
 
 def _apply(args: argparse.Namespace) -> int:
@@ -219,6 +268,7 @@ def _apply(args: argparse.Namespace) -> int:
     for path, why in refused:
         print(f"fairseq-patch: {path}: not written: {why}", file=sys.stderr)
     failed = {path for path, _ in refused}
+    remember_applied(result, {outcome.path for outcome in result.changed} - failed)
     result.outcomes = [outcome for outcome in result.outcomes if outcome.path not in failed]
     if args.json:
         _print_json({**report.as_json(result, diffs=args.diff), "refused": [list(item) for item in refused]})
@@ -228,7 +278,8 @@ def _apply(args: argparse.Namespace) -> int:
         print(report.summary(result, "are"))
         if result.changed:
             print(f"Originals are kept in {result.root / LEDGER}; `fairseq-patch revert` gives them back.")
-    return 1 if refused else 0
+        print("\n".join(next_steps(result)))
+    return 1 if refused or result.failed else 0
 
 
 def _back_up(ledger: Ledger, path: str, data: bytes) -> None:

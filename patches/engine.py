@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any, Callable, Iterable, Mapping, Sequence, Type
 
 from ._cst import MissingLibCST, cst, each_node
@@ -47,7 +48,8 @@ def rewrite(path: str, data: bytes, rules: Sequence[Type[Rule]], options: Option
     except Exception as err:
         # Whatever a rule stumbles over: one file is left as it is, all others are still patched.
         names = ", ".join(rule.patch.id for rule in rules)
-        return Outcome(path, problem=f"could not be rewritten ({type(err).__name__}: {err}; patches tried: {names})")
+        problem = f"could not be rewritten ({type(err).__name__}: {err}; patches tried: {names})"
+        return Outcome(path, problem=problem, failed=True)
     if source.undeclared and outcome.findings:
         outcome.findings.append(
             Finding(
@@ -67,23 +69,30 @@ class _Unparsable(ValueError):
     """LibCST refuses the file."""
 
 
-def _text(path: str, source: Source, rules: Iterable[Type[Rule]], options: Options, outcome: Outcome) -> str:
-    text = source.text
-    ctx = FileContext(path, options, {})
-    for rule in rules:
-        text = rule(ctx).rewrite_text(text)
-    outcome.findings = [Finding(path, int(r.node), r.patch, r.message, r.by_hand) for r in ctx.records]
+def _text(path: str, source: Source, rules: Sequence[Type[Rule]], options: Options, outcome: Outcome) -> str:
+    text, outcome.findings = _rewrite_text(path, source.text, rules, options)
+    if text != source.text:
+        again, left = _rewrite_text(path, text, rules, options)
+        outcome.settled = left if again == text else None
     return text
 
 
-def _python(path: str, source: Source, rules: Iterable[Type[Rule]], options: Options, outcome: Outcome) -> str:
+def _rewrite_text(path: str, text: str, rules: Iterable[Type[Rule]], options: Options) -> tuple[str, list[Finding]]:
+    ctx = FileContext(path, options, {})
+    before = text
+    for rule in rules:
+        text = rule(ctx).rewrite_text(text)
+    return text, _located(path, {record.node: int(record.node) for record in ctx.records}, ctx, before)
+
+
+def _python(path: str, source: Source, rules: Sequence[Type[Rule]], options: Options, outcome: Outcome) -> str:
     try:
         module = cst.parse_module(source.text)
     except (cst.ParserSyntaxError, ValueError) as err:
         line = getattr(err, "raw_line", 0)
-        raise _Unparsable(f"does not parse as Python 3 (line {line})") from err
+        raise _Unparsable(f"is understood by Python, but not by LibCST (line {line}): pip install -U libcst") from err
     scopes = collect(module)
-    if not _finds_something(path, options, scopes, module, rules):
+    if not _looked_at(path, options, scopes, module, rules, stop=True).records:
         return source.text
     ctx = FileContext(path, options, scopes, module)
     active = [rule(ctx) for rule in rules]
@@ -98,14 +107,28 @@ def _python(path: str, source: Source, rules: Iterable[Type[Rule]], options: Opt
     if ctx.wanted:
         updated = add_imports(updated, ctx.wanted, ctx.helper_import)
     outcome.helpers = list(ctx.helpers)
-    outcome.findings = _located(path, lines, ctx)
-    return updated.code
+    outcome.findings = _located(path, lines, ctx, source.text)
+    if not any(record.by_hand is False for record in ctx.records):
+        return source.text
+    again = _looked_at(path, options, collect(updated), updated, rules)
+    text, lines = code_and_lines(updated, {record.node for record in again.records})
+    if all(record.by_hand for record in again.records):
+        outcome.settled = _located(path, lines, again, text)
+    return text
 
 
-def _located(path: str, lines: Mapping[Any, int], ctx: FileContext) -> list[Finding]:
-    findings = [
-        Finding(path, lines.get(record.node, 1), record.patch, record.message, record.by_hand) for record in ctx.records
-    ]
+# At the end of a line: a person has looked at it, and it is as it should be.
+SEEN = "fairseq-patch: seen"
+
+
+def _located(path: str, lines: Mapping[Any, int], ctx: FileContext, text: str) -> list[Finding]:
+    """Findings with their lines; those for a person with the source of the line, too."""
+    sources = text.split("\n") if any(record.by_hand for record in ctx.records) else []
+    findings = []
+    for record in ctx.records:
+        line = lines.get(record.node, 1)
+        code = sources[line - 1].strip() if record.by_hand and 0 < line <= len(sources) else ""
+        findings.append(Finding(path, line, record.patch, record.message, record.by_hand, code[:300], SEEN in code))
     return sorted(findings, key=lambda finding: (finding.line, finding.patch))
 
 
@@ -113,10 +136,19 @@ class _Found(Exception):
     """A rule has something to say about the file."""
 
 
-def _finds_something(
-    path: str, options: Options, scopes: Mapping[Any, Scope], module: Any, rules: Iterable[Type[Rule]]
-) -> bool:
-    """Whether a walk that changes nothing, and takes a fraction of the time of one that may, meets any finding."""
+def _looked_at(
+    path: str,
+    options: Options,
+    scopes: Mapping[Any, Scope],
+    module: Any,
+    rules: Iterable[Type[Rule]],
+    stop: bool = False,
+) -> FileContext:
+    """The records of a walk that changes nothing; it takes a fraction of the time of one that may.
+
+    Args:
+        stop: end the walk at the first record.
+    """
     ctx = FileContext(path, options, scopes, module)
     visitors, leavers = _handlers([rule(ctx) for rule in rules])
 
@@ -134,14 +166,12 @@ def _finds_something(
             ctx.scope = scopes[node].parent or ctx.scope
         for handler in leavers.get(type(node), ()):
             handler(node, node)
-        if ctx.records:
+        if stop and ctx.records:
             raise _Found
 
-    try:
+    with suppress(_Found):
         each_node(module, enter, leave)
-    except _Found:
-        return True
-    return bool(ctx.records)
+    return ctx
 
 
 def _handlers(rules: list[Rule]) -> tuple[dict[type, list[Handler]], dict[type, list[Handler]]]:

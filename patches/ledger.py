@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .model import Finding
 from .tree import LEDGER, read_file
 
-__all__ = ["Ledger", "LedgerError", "atomic_write"]
+__all__ = ["Ledger", "LedgerError", "atomic_write", "digest", "mark_of", "seen_marks"]
 
 MANIFEST = "manifest.json"
 STORE = "originals"
+SEEN = "seen.json"
 VERSION = 1
 
 
@@ -28,6 +30,22 @@ class LedgerError(RuntimeError):
 def digest(data: bytes) -> str:
     """SHA-256 as text."""
     return hashlib.sha256(data).hexdigest()
+
+
+def mark_of(finding: Finding) -> str:
+    """What a place is known by when lines have been added above it: file, patch and the text of the line."""
+    return digest(f"{finding.path}\0{finding.patch}\0{finding.code}".encode())
+
+
+def seen_marks(root: Path) -> frozenset[str]:
+    """Marks of the places below ``root`` that a person has looked at; see :func:`mark_of`."""
+    try:
+        if (root / LEDGER).is_symlink():
+            return frozenset()
+        content = json.loads(read_file(root / LEDGER / SEEN))
+        return frozenset(item for item in content if isinstance(item, str))
+    except (OSError, ValueError, TypeError):
+        return frozenset()
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -109,6 +127,17 @@ class Ledger:
         text = json.dumps({"version": VERSION, "files": files}, indent=1) + "\n"
         atomic_write(self.folder / MANIFEST, text.encode())
 
+    def mark_seen(self, marks: set[str]) -> None:
+        """Add to them."""
+        self._make_folder()
+        atomic_write(self.folder / SEEN, json.dumps(sorted(marks | seen_marks(self.root))).encode())
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ignore = self.folder / ".gitignore"
+        if not ignore.exists():
+            atomic_write(ignore, b"*\n")
+
     def locate(self, path: str) -> Path:
         """Absolute path of a file of the tree.
 
@@ -149,9 +178,7 @@ class Ledger:
         (self.folder / STORE).mkdir(parents=True, exist_ok=True)
         if original is not None and old is not None and original == digest(old):
             atomic_write(self.folder / STORE / original, old)
-        ignore = self.folder / ".gitignore"
-        if not ignore.exists():
-            atomic_write(ignore, b"*\n")
+        self._make_folder()
         self.entries[path] = Entry(original, digest(new), mode)
         self._save()
         atomic_write(place, new, mode)

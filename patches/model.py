@@ -81,6 +81,9 @@ class Finding:
     patch: str
     message: str
     by_hand: bool = False
+    # Of one that is left to the reader: its line of source, by which it can be marked as seen, and whether it is.
+    code: str = ""
+    seen: bool = False
 
 
 class Rule:
@@ -160,6 +163,8 @@ class Outcome:
         findings: what was, or has to be, changed where.
         problem: why the file was left alone, empty when it was not.
         helpers: helper modules the new text imports, relative to the root.
+        failed: a rule broke on the file; the problem names it.
+        settled: findings of a further run over ``new``, when that run would change nothing; None when not known.
     """
 
     path: str
@@ -168,3 +173,5 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     problem: str = ""
     helpers: list[str] = field(default_factory=list)
+    failed: bool = False
+    settled: list[Finding] | None = None

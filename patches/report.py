@@ -9,12 +9,16 @@ import time
 from collections import Counter
 from typing import Any, Sequence, TextIO
 
+from .engine import SEEN
 from .explain import Match
-from .model import Patch
+from .model import Finding, Patch
 from .runner import Report
 from .source import decode
 
 __all__ = ["ProgressBar", "as_json", "card", "diffs", "explanation", "markdown", "summary", "table"]
+
+
+SEEN_COMMAND = "fairseq-patch seen PATH FILE:LINE"
 
 
 def versions(patch: Patch) -> str:
@@ -78,9 +82,18 @@ def as_json(result: Report, diffs: bool = False) -> dict[str, Any]:
         "changed": [outcome.path for outcome in result.changed],
         "helpers": sorted({name for outcome in result.changed for name in outcome.helpers}),
         "findings": [
-            {"path": f.path, "line": f.line, "patch": f.patch, "message": f.message, "by_hand": f.by_hand}
+            {
+                "path": f.path,
+                "line": f.line,
+                "patch": f.patch,
+                "message": f.message,
+                "by_hand": f.by_hand,
+                "seen": f.seen,
+            }
             for f in result.findings
         ],
+        "foreign": result.foreign,
+        "notebooks": result.notebooks,
         "problems": [{"path": outcome.path, "problem": outcome.problem} for outcome in result.problems],
     }
     if diffs:
@@ -100,19 +113,46 @@ def _diff(outcome: Any) -> str:
 
 
 def summary(result: Report, verb: str) -> str:
-    """One line per finding, then the counts."""
-    lines = []
-    for finding in result.findings:
-        kind = "by hand: " if finding.by_hand else ""
-        lines.append(f"{finding.path}:{finding.line}: [{finding.patch}] {kind}{finding.message}")
+    """Rewrites by file and patch, files left alone, the counts, and last what is left to a person."""
+    lines = _grouped([finding for finding in result.findings if not finding.by_hand])
     lines += [f"{outcome.path}: left alone: {outcome.problem}" for outcome in result.problems]
     places = Counter(finding.by_hand for finding in result.findings)
+    seen = sum(finding.seen for finding in result.findings)
     found = ", ".join(package.folder or "." for package in result.packages) or "none"
+    marked = f" ({seen} marked as seen)" if seen else ""
     lines.append(
         f"{places[False]} places in {len(result.changed)} of {result.looked_at} files {verb} rewritten, "
-        f"{places[True]} want a person, {len(result.problems)} files were left alone. Fairseq packages: {found}."
+        f"{places[True]} want a person{marked}, {len(result.problems)} files were left alone. "
+        f"Fairseq packages: {found}."
     )
+    if result.foreign:
+        lines.append(f"Not looked at, packages of others and builds: {_some(result.foreign)}.")
+    if result.notebooks:
+        lines.append(f"Not looked at, code in notebooks: {_some(result.notebooks)}.")
+    left = [finding for finding in result.findings if finding.by_hand and not finding.seen]
+    if left:
+        lines += ["", f"Left to you ({len(left)} places; a comment `{SEEN}` in the line, or `{SEEN_COMMAND}`,"]
+        lines.append("takes one off this list):")
+        lines += _grouped(left, "by hand: ")
     return "\n".join(lines)
+
+
+def _grouped(findings: Sequence[Finding], kind: str = "") -> list[str]:
+    """One line for all places of a file where a patch says the same thing; the lines of a patch stand together."""
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for finding in sorted(findings, key=lambda item: (item.path, item.patch, item.line)):
+        groups.setdefault((finding.path, finding.patch, finding.message), []).append(finding.line)
+    lines = []
+    for (path, patch, message), places in groups.items():
+        others = sorted(set(places[1:]) - {places[0]})
+        more = f" (also line{'s' if len(others) > 1 else ''} {', '.join(map(str, others))})" if others else ""
+        lines.append(f"{path}:{places[0]}: [{patch}] {kind}{message}{more}")
+    return lines
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def markdown(patches: Sequence[Patch]) -> str:
@@ -143,6 +183,19 @@ fairseq-patch apply PATH/TO/THE/REPOSITORY
 `fairseq-patch check PATH` only shows what would change, `fairseq-patch revert PATH` takes everything back, and
 `fairseq-patch explain "the error"` names the patch for an error. To mend one thing only, add `--only` and the name from
 the table. A copy installed with pip is reached by `fairseq-patch apply --installed --python PATH/TO/python`.
+
+After `apply` the command says what to do next: which versions to install, whether something has to be built, and how to
+check. What needs a decision stands in the last block of the report. A comment `fairseq-patch: seen` in the line, or
+`fairseq-patch seen PATH FILE:LINE` (`fairseq-patch seen PATH` for all of them), takes it off that list.
+
+Folders with packages of others (`.eggs`, `*.egg`, `site-packages`, `node_modules`, virtual environments) and builds
+(`build`, `dist`) are left alone. Results are kept by file content in the user's cache folder
+(`~/.cache/fairseq-patch`, or `FAIRSEQ_PATCH_CACHE`), so that a second run takes a tenth of the first; `--no-cache` does
+without.
+
+Exit codes: 0 done, or nothing to do; 1 `check` would rewrite something, `explain` knows no patch for the error, or a
+file could not be rewritten, written or restored; 2 wrong usage. Places that are left to a person, and files that are no
+Python, do not change the exit code.
 
 Checkpoints are read with a list of allowed classes: a file cannot run code while it is loaded. A file that needs
 more, and that you trust, is read when its classes are named in the environment variable `FAIRSEQ_ALLOW_GLOBALS`, or

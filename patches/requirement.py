@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from .model import version_tuple
 
-__all__ = ["MODERN", "mend"]
+__all__ = ["BELOW", "MODERN", "MODULES", "mend", "old_pins"]
 
 # First release of each package that runs on current Python; what a refused pin is replaced by.
 MODERN = {
@@ -26,6 +28,12 @@ MODERN = {
 }
 # Hydra 1.4 drops the behaviour of 1.1 that fairseq composes its configurations with.
 BELOW = {"hydra-core": "1.4"}
+# Imported name -> package, where a tree should be told which version to install.
+MODULES = {
+    "torch": "torch", "numpy": "numpy", "omegaconf": "omegaconf", "hydra": "hydra-core", "sacrebleu": "sacrebleu",
+    "torchaudio": "torchaudio", "torchvision": "torchvision", "yaml": "pyyaml", "sklearn": "scikit-learn",
+    "scipy": "scipy", "bitarray": "bitarray", "regex": "regex", "editdistance": "editdistance",
+}  # fmt: skip
 OPERATORS = ("===", "==", "~=", "<=", ">=", "!=", "<", ">")
 
 
@@ -75,3 +83,30 @@ def _allows(clause: str, first: tuple[int, ...]) -> bool:
     if operator == "==":
         return version >= first[: len(version)]
     return version[:-1] >= first[: len(version) - 1]
+
+
+# pip's "torch==1.4", conda's "pytorch=1.4=py3.7_cuda", Pipfile's 'torch = "==1.4"'.
+PIN = re.compile(
+    r"""(?<![\w.=/-])(?P<name>[A-Za-z][\w.-]*)(?:\[[^\]]*\])?\s*(?:=\s*["'](?P<pipfile>[=<>~!][^"']*)["']|"""
+    r"""(?P<sign>[<>=~!]=?=?)(?P<version>\d[\w.*]*)(?P<more>(?:,[<>=~!]=?\d[\w.*]*)*))"""
+)
+CONDA = {"pytorch": "torch"}
+
+
+def old_pins(line: str) -> list[tuple[str, str]]:
+    """``(requirement as written, what to ask for instead)`` of each pin in a line that installs no more."""
+    found = []
+    for match in PIN.finditer(line):
+        name = match["name"].rstrip(".-")
+        package = CONDA.get(name.lower(), name)
+        sign = match["sign"] or ""
+        clauses = match["pipfile"] or f"{'==' if sign == '=' else sign}{match['version']}{match['more']}"
+        if name.lower() == "python" or name == "python_version":
+            version = version_tuple(clauses.lstrip("<>=~!"))
+            if clauses[:1] in "=<~" and (2,) <= version < (3, 10):
+                found.append((match[0], "python>=3.10"))
+            continue
+        new = mend(package + clauses)
+        if new is not None and new != package + clauses:
+            found.append((match[0], new))
+    return found

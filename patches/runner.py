@@ -7,24 +7,29 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
+from typing import Any, Callable, Container, Iterable, Iterator, List, Sequence, Tuple, TypeVar
 
 from ._cst import MissingLibCST
+from .cache import Cache
 from .context import HELPER, Options, Package
 from .engine import rewrite
+from .ledger import digest
 from .model import Finding, Outcome, Patch, Target
 from .registry import PATCHES, rule_of
 from .scan import Scan, build_index, scan_file
 from .tree import find_packages, list_files, package_folders, read_file
 from .tree_text import is_helper
 
-__all__ = ["Report", "examine", "require_libcst", "select"]
+__all__ = ["Report", "examine", "remember_applied", "require_libcst", "select"]
 
 CHUNK = 24
 # Below this many bytes of source, starting processes takes longer than they save.
 SMALL = 400_000
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
+
+
+After = Tuple[Scan, bytes, List[Finding]]
 
 
 @dataclass
@@ -35,11 +40,24 @@ class Report:
     packages: list[Package] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     looked_at: int = 0
+    # Folders that hold packages of others, notebooks that mention fairseq or torch, packages that are imported.
+    foreign: list[str] = field(default_factory=list)
+    notebooks: list[str] = field(default_factory=list)
+    imported: list[str] = field(default_factory=list)
+    # What is known of rewritten files as they will be: scan, content, what is left for a person.
+    after: list[After] = field(default_factory=list)
+    cache: Cache | None = None
+    settings: str = ""
 
     @property
     def changed(self) -> list[Outcome]:
         """Files that get new content."""
         return [outcome for outcome in self.outcomes if outcome.new is not None]
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Files on which a rule broke."""
+        return [outcome for outcome in self.outcomes if outcome.failed]
 
     @property
     def findings(self) -> list[Finding]:
@@ -80,6 +98,7 @@ def examine(
     jobs: int = 0,
     entries: Sequence[str] = (),
     progress: Progress | None = None,
+    use_cache: bool = False,
 ) -> Report:
     """Work out what ``patches`` would do below ``root``; nothing is written.
 
@@ -90,29 +109,95 @@ def examine(
         jobs: processes; 0 for one per usable core.
         entries: look only at these top-level names.
         progress: called with the stage, files done and files in all.
+        use_cache: take what an earlier run found out about files with the same content, and keep it for the next.
     """
-    files = list_files(root, entries)
+    foreign: list[str] = []
+    files = list_files(root, entries, foreign)
     packages = find_packages(root, files)
     ids = tuple(patch.id for patch in patches)
-    report = Report(root, packages, looked_at=len(files))
-    sizes = {path: _size(root / path) for path in files}
+    report = Report(root, packages, looked_at=len(files), foreign=foreign)
+    cache = Cache(root, " ".join((*ids, *entries))) if use_cache else None
+    scans, data = _known_scans(root, files, cache)
+    unknown = [path for path in files if path not in scans]
+    sizes = {path: _size(root / path) for path in unknown} if len(unknown) > 1 else {}
     with _Workers(jobs, sum(sizes.values())) as workers:
-        scans: list[Scan] = list(workers.run(_scan_chunk, "scanning", files, (str(root), ids), progress))
-        wanted = {scan.path: tuple(scan.wanted) for scan in scans if scan.wanted and not scan.problem}
+        for scan in workers.run(_scan_chunk, "scanning", unknown, (str(root), ids), progress):
+            scans[scan.path] = scan
         options = Options(
             allow_unsafe_load=allow_unsafe_load,
             packages=tuple(packages),
-            index=build_index(scans),
+            index=build_index(list(scans.values())),
             helper_names=_helper_names(root, files),
             package_folders=package_folders(files),
         )
+        settings = _digest_of(options)
+        outcomes, todo = [], []
+        for path in files:
+            scan = scans[path]
+            if scan.problem or not scan.wanted:
+                continue
+            known = cache.outcome(path, settings) if cache is not None else None
+            if known is None:
+                todo.append((path, tuple(scan.wanted)))
+            else:
+                outcomes.append(replace(known, old=data[path] if known.new is not None else None))
         # Large files first, so that no process is left with one at the end.
-        order = sorted(wanted, key=lambda path: -sizes[path])
-        jobs_todo = [(path, wanted[path]) for path in order]
-        outcomes = list(workers.run(_rewrite_chunk, "rewriting", jobs_todo, (str(root), options), progress))
-    outcomes += [Outcome(scan.path, problem=scan.problem) for scan in scans if scan.problem]
+        todo.sort(key=lambda item: -sizes.get(item[0], 0))
+        for outcome, after in workers.run(_rewrite_chunk, "rewriting", todo, (str(root), options, ids), progress):
+            outcomes.append(outcome)
+            if after is not None:
+                report.after.append(after)
+            if cache is not None:
+                cache.put_outcome(outcome, settings)
+    if cache is not None:
+        for scan in scans.values():
+            cache.put_scan(scan)
+        cache.save()
+        report.cache, report.settings = cache, settings
+    outcomes += [Outcome(scan.path, problem=scan.problem) for scan in scans.values() if scan.problem]
     report.outcomes = sorted(outcomes, key=lambda outcome: outcome.path)
+    report.imported = sorted({name for scan in scans.values() for name in scan.imports})
+    report.notebooks = [path for path in files if path.endswith(".ipynb") and scans[path].is_relevant]
     return report
+
+
+def _known_scans(root: Path, files: Sequence[str], cache: Cache | None) -> tuple[dict[str, Scan], dict[str, bytes]]:
+    """Scans that need not be made again, and the content of their files."""
+    scans: dict[str, Scan] = {}
+    contents: dict[str, bytes] = {}
+    for path in files if cache is not None else ():
+        assert cache is not None
+        contents[path] = _read(root / path)
+        known = cache.scan(path, contents[path])
+        if known is not None:
+            scans[path] = known
+    return scans, contents
+
+
+def _digest_of(options: Options) -> str:
+    """What the outcome of a file depends on besides its content."""
+    index = options.index
+    parts = [
+        options.allow_unsafe_load,
+        [(package.folder, package.name) for package in options.packages],
+        sorted(index.classes.items()),
+        sorted(index.constants.items()),
+        [sorted(value) if isinstance(value, frozenset) else value for value in vars(index.hydra).values()],
+        sorted(options.helper_names.items()),
+        sorted(options.package_folders),
+    ]
+    return digest(repr(parts).encode())
+
+
+def remember_applied(report: Report, written: Container[str]) -> None:
+    """Note what a further run over the files just written would find, so that it is as quick as any second run."""
+    if report.cache is None:
+        return
+    for scan, data, findings in report.after:
+        if scan.path in written:
+            report.cache.put_scan(scan, data)
+            report.cache.put_outcome(Outcome(scan.path, findings=findings), report.settings, data)
+    report.cache.save()
 
 
 def _size(path: Path) -> int:
@@ -158,19 +243,27 @@ def _scan_chunk(paths: Sequence[str], shared: tuple[str, tuple[str, ...]]) -> li
     return scans
 
 
-def _rewrite_chunk(todo: Sequence[tuple[str, tuple[str, ...]]], shared: tuple[str, Options]) -> list[Outcome]:
-    root, options = shared
-    outcomes = []
+def _rewrite_chunk(
+    todo: Sequence[tuple[str, tuple[str, ...]]], shared: tuple[str, Options, tuple[str, ...]]
+) -> list[tuple[Outcome, After | None]]:
+    root, options, all_ids = shared
+    patches = [patch for patch in PATCHES if patch.id in all_ids]
+    outcomes: list[tuple[Outcome, After | None]] = []
     for path, ids in todo:
         try:
             data = read_file(Path(root, path))
         except OSError as err:
-            outcomes.append(Outcome(path, problem=f"cannot be read ({err.strerror or err})"))
+            outcomes.append((Outcome(path, problem=f"cannot be read ({err.strerror or err})"), None))
             continue
         outcome = rewrite(path, data, [rule_of(name) for name in ids], options)
+        after = None
         if outcome.new is None:
             outcome = replace(outcome, findings=[finding for finding in outcome.findings if finding.by_hand])
-        outcomes.append(outcome)
+        elif outcome.settled is not None:
+            scan = scan_file(path, outcome.new, patches)
+            if not scan.problem and set(scan.wanted) <= set(ids):
+                after = (scan, outcome.new, outcome.settled)
+        outcomes.append((outcome, after))
     return outcomes
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import fnmatch
 import posixpath
+import sys
 import warnings
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping, Sequence
 
 from .model import Patch
-from .source import UnreadableSource, decode
+from .requirement import MODULES
+from .source import LINK_TEXT, UnreadableSource, decode, link_target
 from .yaml_text import read_defaults
 
 __all__ = ["ClassFacts", "HydraFacts", "Index", "Scan", "build_index", "scan_file", "wanted_patches"]
@@ -55,6 +57,9 @@ class Scan:
     # Of a YAML file: groups and plain names in its defaults list.
     config_groups: list[str] = field(default_factory=list)
     config_included: list[str] = field(default_factory=list)
+    # Packages that the file imports, of those whose versions matter; of a notebook, whether it concerns them at all.
+    imports: list[str] = field(default_factory=list)
+    is_relevant: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,9 +149,7 @@ def parse(data: bytes) -> tuple[ast.Module | None, set[str], str]:
         try:
             tree = ast.parse(source.text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-            if isinstance(err, SyntaxError):
-                return None, set(), f"does not parse as Python 3 (line {err.lineno}: {err.msg})"
-            return None, set(), f"does not parse as Python 3 ({type(err).__name__}: {err})"
+            return None, set(), _unparsable(err)
     bad = any("invalid" in str(warning.message) and "escape" in str(warning.message) for warning in caught)
     return tree, {"bad-escape"} if bad else set(), ""
 
@@ -167,6 +170,18 @@ def _config_names(call: ast.Call) -> list[str]:
         if isinstance(item, ast.Constant) and isinstance(item.value, str)
     ]
     return [posixpath.splitext(posixpath.basename(text.rstrip("/")))[0] for text in texts if text.strip("./")]
+
+
+def _unparsable(err: Exception) -> str:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if not isinstance(err, SyntaxError):
+        return f"does not parse as Python {version} ({type(err).__name__}: {err})"
+    hint = (
+        ""
+        if (err.msg or "").startswith("Missing parentheses")
+        else (f"; if it is written for a newer Python than {version}, run fairseq-patch with that one")
+    )
+    return f"does not parse as Python {version} (line {err.lineno}: {err.msg}){hint}"
 
 
 LITERALS = (ast.JoinedStr, ast.Tuple, ast.UnaryOp)
@@ -352,6 +367,11 @@ def is_python(path: str, data: bytes) -> bool:
 
 def _scan_text(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
     scan = Scan(path, wanted=wanted_patches(path, data, set(), patches))
+    if path.endswith(".ipynb"):
+        scan.is_relevant = b"fairseq" in data or b"import torch" in data
+    link = link_target(data)
+    if link is not None and "." not in posixpath.basename(path):
+        return Scan(path, LINK_TEXT.format(link))
     if path.endswith((".yaml", ".yml")) and b"defaults" in data:
         try:
             defaults = read_defaults(decode(data).text)
@@ -367,6 +387,9 @@ def scan_file(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
     """First look at one file; ``path`` is relative to the root."""
     if not is_python(path, data):
         return _scan_text(path, data, patches)
+    link = link_target(data)
+    if link is not None:
+        return Scan(path, LINK_TEXT.format(link))
     tree, seen, problem = parse(data)
     if tree is None:
         return Scan(path, problem)
@@ -374,6 +397,7 @@ def scan_file(path: str, data: bytes, patches: Sequence[Patch]) -> Scan:
     features, classes = _features(nodes)
     scan = Scan(path, classes=classes, wanted=wanted_patches(path, data, features | seen, patches))
     scan.uses_hydra = any(feature == "hydra" or feature.startswith("hydra.") for feature in features)
+    scan.imports = sorted({feature.partition(".")[0] for feature in features} & set(MODULES))
     if scan.uses_hydra or b"config_name" in data or b"config_dir" in data:
         calls = (node for node in nodes if isinstance(node, ast.Call))
         scan.config_names = sorted({name for call in calls for name in _config_names(call)})

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import tokenize
 from dataclasses import dataclass
 
-__all__ = ["Source", "UnreadableSource", "decode"]
+__all__ = ["LINK_TEXT", "Source", "UnreadableSource", "decode", "link_target"]
+
+LINK = re.compile(rb"(?:\.{1,2}/)*[\w-][\w./-]*")
+LINK_TEXT = (
+    "is a link stored as text (to {}): it was copied or unpacked where links do not exist. Put the file or folder it "
+    "names in its place"
+)
 
 
 class UnreadableSource(ValueError):
@@ -65,3 +72,11 @@ def decode(data: bytes) -> Source:
     if source.encode(source.text) != data:
         raise UnreadableSource(f"does not survive a round trip through its encoding {encoding}")
     return source
+
+
+def link_target(data: bytes) -> str | None:
+    """Where a link leads whose path was written as the content of a file (zip archives, git on Windows)."""
+    text = data.strip()
+    if len(data) > 260 or not LINK.fullmatch(text) or not (b"/" in text or text.endswith(b".py")):
+        return None
+    return text.decode("ascii", "replace")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 from .context import Package
+from .source import link_target
 
 __all__ = ["LEDGER", "find_packages", "list_files", "package_folders", "read_file"]
 
@@ -22,7 +23,8 @@ FOREIGN_ENDS = (".egg", ".egg-info", ".dist-info")
 BUILT = {"build", "dist"}
 # One of these inside makes a folder a virtual environment (venv, virtualenv, conda).
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta", "bin/activate", "Scripts/activate.bat", "bin/activate_this.py")
-TEXT_FILES = ("requirements*.txt", "setup.cfg", "pyproject.toml", "*.pyx", "*.yaml", "*.yml")
+TEXT_FILES = ("requirements*.txt", "setup.cfg", "pyproject.toml", "*.pyx", "*.yaml", "*.yml", "Pipfile", "*.ipynb",
+              "*.sh", "*.md", "README*", "Dockerfile*")  # fmt: skip
 # What any fairseq of the last years has at its top; forks rename the folder, hardly ever these.
 LANDMARKS = ("tasks", "models", "criterions", "optim", "trainer.py", "checkpoint_utils.py", "options.py", "registry.py")
 
@@ -69,9 +71,10 @@ def _looks_relevant(folder: str, name: str) -> bool:
     if "." in name:
         return False
     try:
-        return read_file(Path(path), 80).startswith(b"#!")
+        head = read_file(Path(path), 300)
     except OSError:
         return False
+    return head.startswith(b"#!") or (head.startswith(b"..") and link_target(head) is not None)
 
 
 def read_file(path: Path, limit: int = -1) -> bytes:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fnmatch
+import posixpath
 from typing import Any
 
 from .._cst import cst
 from ..edit import literal
 from ..model import Example, Patch, Rule
-from ..requirement import mend
+from ..requirement import mend, old_pins
+
+# Files in which old pins are named, not changed: a command or an environment is for its owner to write.
+NAMED = ("environment*.yml", "environment*.yaml", "Pipfile", "*.ipynb", "*.sh", "*.md", "README*", "Dockerfile*")
+INSTALLING = ("pip install", "pip3 install", "conda install", "mamba install", "uv add", "poetry add")
 
 
 class SetupPins(Rule):
@@ -24,7 +30,8 @@ class SetupPins(Rule):
         since={"pip": "24.1"},
         fairseq="0.10 to main",
         change="A pin that excludes every release that runs today becomes a lower bound (omegaconf>=2.3, "
-        "hydra-core>=1.3).",
+        "hydra-core>=1.3). Pins in environment.yml, Pipfile, notebooks, shell scripts, Dockerfiles and install "
+        "lines of READMEs are named, and left to you.",
         matches=[
             ("suffix can only be used with", "operators"),
             ("has invalid metadata",),
@@ -38,7 +45,7 @@ class SetupPins(Rule):
             ("the 'sklearn' pypi package is deprecated",),
         ],
         tokens=[b"omegaconf", b"hydra", b"numpy", b"torch", b"sacrebleu", b"dataclasses", b"sklearn", b"yaml", b"YAML"],
-        files=["setup.py", "requirements*.txt", "setup.cfg", "pyproject.toml"],
+        files=["setup.py", "requirements*.txt", "setup.cfg", "pyproject.toml", *NAMED],
         before="""\
 from setuptools import setup
 
@@ -77,6 +84,10 @@ setup(
         return updated.with_changes(value=updated.value.with_changes(value=f"{quote}{new}{quote}"))
 
     def rewrite_text(self, text: str) -> str:
+        name = posixpath.basename(self.ctx.path)
+        if any(fnmatch.fnmatch(name, pattern) for pattern in NAMED):
+            self._name_pins(name, text)
+            return text
         quoted = self.ctx.path.endswith(".toml")
         lines = text.splitlines(keepends=True)
         for number, line in enumerate(lines):
@@ -85,6 +96,15 @@ setup(
                 self.ctx.record(self.patch.id, number + 1, f"{line.strip()} becomes {new.strip()}")
                 lines[number] = new
         return "".join(lines)
+
+    def _name_pins(self, name: str, text: str) -> None:
+        listing = name == "Pipfile" or name.startswith("environment")
+        for number, line in enumerate(text.split("\n"), 1):
+            if not listing and not any(command in line for command in INSTALLING):
+                continue
+            for old, new in old_pins(line.partition("#")[0] if listing else line):
+                message = f"{old} is not changed here: ask for {new}"
+                self.ctx.record(self.patch.id, number, message, by_hand=True)
 
 
 def _plain(line: str) -> str:

@@ -37,3 +37,9 @@ def make_tree(tmp_path: Path) -> Callable[[Dict[str, "str | bytes"]], Path]:
         return root
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("FAIRSEQ_PATCH_CACHE", str(tmp_path_factory.mktemp("cache")))
