@@ -14,14 +14,17 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, List, Tuple
 
 from .ledger import atomic_write, digest
 from .model import Finding, Outcome
 from .scan import ClassFacts, Scan
 from .tree import read_file
 
-__all__ = ["Cache", "cache_folder"]
+__all__ = ["After", "Cache", "cache_folder"]
+
+# A rewritten file as it will be: its scan, its content, and what is left in it for a person.
+After = Tuple[Scan, bytes, List[Finding]]
 
 # Number of trees whose caches are kept; the ones that were used longest ago go first.
 KEPT = 50
@@ -52,6 +55,11 @@ def tool_version() -> str:
     except ImportError:
         pass
     return whole.hexdigest()
+
+
+def _scan_of(fields: dict[str, Any]) -> Scan:
+    classes = [ClassFacts(**{**item, "bases": tuple(item["bases"])}) for item in fields["classes"]]
+    return Scan(**{**fields, "classes": classes})
 
 
 class Cache:
@@ -86,8 +94,7 @@ class Cache:
             known, fields = self.scans[path]
             if known != self.digests[path]:
                 return None
-            classes = [ClassFacts(**{**item, "bases": tuple(item["bases"])}) for item in fields.pop("classes")]
-            return Scan(**fields, classes=classes)
+            return _scan_of(fields)
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -100,7 +107,7 @@ class Cache:
     def outcome(self, path: str, options: str) -> Outcome | None:
         """What the rules made of the file as :meth:`scan` saw it."""
         try:
-            known, settings, fields = self.outcomes[path]
+            known, settings, fields = self.outcomes[path][:3]
             if known != self.digests[path] or settings != options:
                 return None
             new = fields["new"]
@@ -113,10 +120,21 @@ class Cache:
                 helpers=list(fields["helpers"]),
                 failed=fields["failed"],
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, IndexError):
             return None
 
-    def put_outcome(self, outcome: Outcome, options: str, data: bytes | None = None) -> None:
+    def after(self, outcome: Outcome) -> After | None:
+        """What :meth:`put_outcome` was told of the file as it will be."""
+        try:
+            scan, findings = self.outcomes[outcome.path][3]
+            assert outcome.new is not None
+            return _scan_of(scan), outcome.new, [Finding(**item) for item in findings]
+        except (KeyError, TypeError, ValueError, IndexError):
+            return None
+
+    def put_outcome(
+        self, outcome: Outcome, options: str, data: bytes | None = None, after: After | None = None
+    ) -> None:
         """Remember an outcome: of the content seen by :meth:`scan`, or of ``data``."""
         known = digest(data) if data is not None else self.digests.get(outcome.path)
         if known is None:
@@ -129,6 +147,8 @@ class Cache:
             "failed": outcome.failed,
         }
         self.outcomes[outcome.path] = [known, options, fields]
+        if after is not None:
+            self.outcomes[outcome.path].append([asdict(after[0]), [asdict(finding) for finding in after[2]]])
 
     def save(self) -> None:
         """Write the cache; a full disk or a read-only home only costs the next run its shortcut."""

@@ -7,10 +7,10 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Container, Iterable, Iterator, List, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Container, Iterable, Iterator, Sequence, TypeVar
 
 from ._cst import MissingLibCST
-from .cache import Cache
+from .cache import After, Cache
 from .context import HELPER, Options, Package
 from .engine import rewrite
 from .ledger import digest
@@ -29,9 +29,6 @@ T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 
 
-After = Tuple[Scan, bytes, List[Finding]]
-
-
 @dataclass
 class Report:
     """What a whole tree comes to; paths are relative to ``root``."""
@@ -44,7 +41,7 @@ class Report:
     foreign: list[str] = field(default_factory=list)
     notebooks: list[str] = field(default_factory=list)
     imported: list[str] = field(default_factory=list)
-    # What is known of rewritten files as they will be: scan, content, what is left for a person.
+    # What is known of rewritten files as they will be.
     after: list[After] = field(default_factory=list)
     cache: Cache | None = None
     settings: str = ""
@@ -141,6 +138,8 @@ def examine(
                 todo.append((path, tuple(scan.wanted)))
             else:
                 outcomes.append(replace(known, old=data[path] if known.new is not None else None))
+                after = cache.after(known) if cache is not None and known.new is not None else None
+                report.after += [after] if after is not None else []
         # Large files first, so that no process is left with one at the end.
         todo.sort(key=lambda item: -sizes.get(item[0], 0))
         for outcome, after in workers.run(_rewrite_chunk, "rewriting", todo, (str(root), options, ids), progress):
@@ -148,7 +147,7 @@ def examine(
             if after is not None:
                 report.after.append(after)
             if cache is not None:
-                cache.put_outcome(outcome, settings)
+                cache.put_outcome(outcome, settings, after=after)
     if cache is not None:
         for scan in scans.values():
             cache.put_scan(scan)

@@ -452,7 +452,8 @@ def build_index(scans: Sequence[Scan]) -> Index:
 
 
 def _hydra_facts(scans: Sequence[Scan]) -> HydraFacts:
-    groups, included = set(), set()
+    groups: set[str] = set()
+    included: set[str] = set()
     for scan in scans:
         folder = posixpath.dirname(scan.path)
         groups.update(posixpath.normpath(posixpath.join(folder, group)) for group in scan.config_groups)

@@ -58,7 +58,9 @@ def read_defaults(text: str) -> Defaults | None:
     if found is None:
         return None
     indent, entries = found
-    groups, included, modern = [], [], False
+    groups: list[str] = []
+    included: list[str] = []
+    modern = False
     for entry in entries:
         parsed = _entry(entry)
         if parsed is None:

@@ -89,7 +89,7 @@ class CollectionsAbc(Rename):
         # A bare name stays; its import moved.
         return updated
 
-    def _replace(self, original: Any, updated: Any) -> Any:
+    def _replace(self, original: Any, updated: Any, name: str | None = None) -> Any:
         name = self.meant(original)
         if name is None or not isinstance(original, cst.Attribute) or not isinstance(original.value, cst.Name):
             return updated

@@ -69,7 +69,7 @@ with torch.amp.autocast("cuda", enabled=False):
     def leave_Name(self, original: Any, updated: Any) -> Any:
         return updated
 
-    def _replace(self, original: Any, updated: Any) -> Any:
+    def _replace(self, original: Any, updated: Any, name: str | None = None) -> Any:
         parent = self.ctx.ancestors[-1] if self.ctx.ancestors else None
         if isinstance(parent, cst.Call) and parent.func is original:
             return updated
