@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from contextlib import suppress
-from typing import Any, Callable, Iterable, Mapping, Sequence, Type
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Type
 
 from ._cst import MissingLibCST, cst, each_node
 from .bindings import Scope, collect
@@ -18,6 +16,7 @@ from .source import Source, UnreadableSource, decode
 __all__ = ["rewrite"]
 
 Handler = Callable[..., Any]
+Handlers = Tuple[Dict[type, List[Handler]], Dict[type, List[Handler]]]
 
 
 def rewrite(path: str, data: bytes, rules: Sequence[Type[Rule]], options: Options) -> Outcome:
@@ -92,11 +91,12 @@ def _python(path: str, source: Source, rules: Sequence[Type[Rule]], options: Opt
         line = getattr(err, "raw_line", 0)
         raise _Unparsable(f"is understood by Python, but not by LibCST (line {line}): pip install -U libcst") from err
     scopes = collect(module)
-    if not _looked_at(path, options, scopes, module, rules, stop=True).records:
+    touched: set[int] = set()
+    if not _looked_at(path, options, scopes, module, rules, touched).records:
         return source.text
     ctx = FileContext(path, options, scopes, module)
     active = [rule(ctx) for rule in rules]
-    updated = module.visit(_walker(ctx, active))
+    updated = module.visit(_walker(ctx, active, touched))
     if not ctx.records:
         return source.text
     code, lines = code_and_lines(module, {record.node for record in ctx.records})
@@ -132,80 +132,102 @@ def _located(path: str, lines: Mapping[Any, int], ctx: FileContext, text: str) -
     return sorted(findings, key=lambda finding: (finding.line, finding.patch))
 
 
-class _Found(Exception):
-    """A rule has something to say about the file."""
-
-
 def _looked_at(
     path: str,
     options: Options,
     scopes: Mapping[Any, Scope],
     module: Any,
     rules: Iterable[Type[Rule]],
-    stop: bool = False,
+    touched: set[int] | None = None,
 ) -> FileContext:
     """The records of a walk that changes nothing; it takes a fraction of the time of one that may.
 
     Args:
-        stop: end the walk at the first record.
+        touched: gets the identities of all nodes at which a rule has something to say, and of the nodes around them.
     """
     ctx = FileContext(path, options, scopes, module)
-    visitors, leavers = _handlers([rule(ctx) for rule in rules])
-
-    def enter(node: Any) -> bool:
-        ctx.ancestors.append(node)
-        if node in scopes:
-            ctx.scope = scopes[node]
-        for handler in visitors.get(type(node), ()):
-            handler(node)
-        return True
-
-    def leave(node: Any) -> None:
-        ctx.ancestors.pop()
-        if node in scopes:
-            ctx.scope = scopes[node].parent or ctx.scope
-        for handler in leavers.get(type(node), ()):
-            handler(node, node)
-        if stop and ctx.records:
-            raise _Found
-
-    with suppress(_Found):
-        each_node(module, enter, leave)
+    enter, leave = _reading(ctx, _handlers([rule(ctx) for rule in rules]), touched)
+    each_node(module, enter, leave)
     return ctx
 
 
-def _handlers(rules: list[Rule]) -> tuple[dict[type, list[Handler]], dict[type, list[Handler]]]:
+def _reading(
+    ctx: FileContext, handlers: Handlers, touched: set[int] | None = None
+) -> tuple[Callable[[Any], bool], Callable[[Any], None]]:
+    """Callbacks for :func:`each_node` that run all rules and drop what they return."""
+    visitors, leavers = handlers
+    making = {type(node) for node in ctx.scopes}
+    known = len(ctx.records)
+
+    def note(node: Any) -> None:
+        nonlocal known
+        known = len(ctx.records)
+        if touched is not None:
+            touched.update(map(id, (*ctx.ancestors, node)))
+
+    def enter(node: Any) -> bool:
+        kind = type(node)
+        ctx.ancestors.append(node)
+        if kind in making:
+            ctx.scope = ctx.scopes[node]
+        for handler in visitors.get(kind, ()):
+            handler(node)
+        if len(ctx.records) > known:
+            note(node)
+        return True
+
+    def leave(node: Any) -> None:
+        kind = type(node)
+        ctx.ancestors.pop()
+        if kind in making:
+            ctx.scope = ctx.scopes[node].parent or ctx.scope
+        for handler in leavers.get(kind, ()):
+            handler(node, node)
+        if len(ctx.records) > known:
+            note(node)
+
+    return enter, leave
+
+
+def _handlers(rules: list[Rule]) -> Handlers:
     """``visit_<Node>`` and ``leave_<Node>`` methods of all rules, by node."""
-    visitors: dict[type, list[Handler]] = defaultdict(list)
-    leavers: dict[type, list[Handler]] = defaultdict(list)
+    visitors: dict[type, list[Handler]] = {}
+    leavers: dict[type, list[Handler]] = {}
     for rule in rules:
         for name in dir(rule):
             kind, _, node_name = name.partition("_")
             if kind == "visit":
-                visitors[getattr(cst, node_name)].append(getattr(rule, name))
+                visitors.setdefault(getattr(cst, node_name), []).append(getattr(rule, name))
             elif kind == "leave":
-                leavers[getattr(cst, node_name)].append(getattr(rule, name))
+                leavers.setdefault(getattr(cst, node_name), []).append(getattr(rule, name))
     return visitors, leavers
 
 
-def _walker(ctx: FileContext, rules: list[Rule]) -> Any:
-    visitors, leavers = _handlers(rules)
+def _walker(ctx: FileContext, rules: list[Rule], touched: set[int]) -> Any:
+    """The transformer that lets ``rules`` rewrite; what ``touched`` does not name is only read."""
+    handlers = _handlers(rules)
+    visitors, leavers = handlers
+    making = {type(node) for node in ctx.scopes}
+    enter, leave = _reading(ctx, handlers)
 
     class Walker(cst.CSTTransformer):
         def on_visit(self, node: Any) -> bool:
+            if id(node) not in touched:
+                each_node(node, enter, leave)
+                return False
             ctx.ancestors.append(node)
-            scope = ctx.scopes.get(node)
-            if scope is not None:
-                ctx.scope = scope
+            if type(node) in making:
+                ctx.scope = ctx.scopes[node]
             for handler in visitors.get(type(node), ()):
                 handler(node)
             return True
 
         def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+            if id(original_node) not in touched:
+                return original_node
             ctx.ancestors.pop()
-            scope = ctx.scopes.get(original_node)
-            if scope is not None and scope.parent is not None:
-                ctx.scope = scope.parent
+            if type(original_node) in making:
+                ctx.scope = ctx.scopes[original_node].parent or ctx.scope
             result = updated_node
             for handler in leavers.get(type(original_node), ()):
                 result = handler(original_node, result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ._cst import cst
+from ._cst import cst, each_node
 from .bindings import dotted
 
 __all__ = ["add_imports"]
@@ -34,29 +34,17 @@ def add_imports(module: Any, wanted: Mapping[tuple[str, str | None], str], helpe
 def _runs(node: Any, name: str) -> bool:
     """Whether ``name`` is read as soon as ``node`` runs; what stands inside a function runs later."""
     found = False
+    later: set[int] = set()
 
-    class Reads(cst.CSTVisitor):
-        def visit_FunctionDef_body(self, node: Any) -> None:
-            self.depth += 1
+    def enter(node: Any) -> bool:
+        nonlocal found
+        if isinstance(node, (cst.FunctionDef, cst.Lambda)):
+            later.add(id(node.body))
+        elif isinstance(node, cst.Name):
+            found = found or node.value == name
+        return not found and id(node) not in later and not isinstance(node, cst.ImportAlias)
 
-        def leave_FunctionDef_body(self, node: Any) -> None:
-            self.depth -= 1
-
-        visit_Lambda_body = visit_FunctionDef_body
-        leave_Lambda_body = leave_FunctionDef_body
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.depth = 0
-
-        def visit_ImportAlias(self, node: Any) -> bool:
-            return False
-
-        def visit_Name(self, node: Any) -> None:
-            nonlocal found
-            found = found or (self.depth == 0 and node.value == name)
-
-    node.visit(Reads())
+    each_node(node, enter, lambda _: None)
     return found
 
 

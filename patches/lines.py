@@ -15,6 +15,9 @@ def code_and_lines(module: Any, nodes: set[Any]) -> tuple[str, dict[Any, int]]:
     """
     from libcst._nodes.internal import CodegenState
 
+    # By identity: a node's own hash is a Python call, and every node of the file is asked.
+    wanted = {id(node): node for node in nodes if not isinstance(node, int)}
+
     class State(CodegenState):
         line = 1
         lines: dict[Any, int] = {}
@@ -24,12 +27,12 @@ def code_and_lines(module: Any, nodes: set[Any]) -> tuple[str, dict[Any, int]]:
             super().add_token(value)
 
         def before_codegen(self, node: Any) -> None:
-            if node in nodes:
+            if id(node) in wanted:
                 self.lines[node] = self.line
 
         @contextmanager
         def record_syntactic_position(self, node: Any, **places: Any) -> Iterator[None]:
-            if node in nodes:
+            if id(node) in wanted:
                 # Behind the blank lines, comments and parentheses that belong to the node.
                 self.lines[node] = self.line
             yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._cst import cst
+from .._cst import cst, each_node
 from ..bindings import dotted
 
 __all__ = ["COMPARING", "is_bool", "is_byte", "is_integer", "is_real"]
@@ -84,19 +84,18 @@ def _index_buffers(ctx: Any) -> set[tuple[int, str]]:
     found: set[tuple[int, str]] = set()
     stack = [ctx.top]
 
-    class Outs(cst.CSTVisitor):
-        def on_visit(self, node: Any) -> bool:
-            if node in ctx.scopes and node is not ctx.module:
-                stack.append(ctx.scopes[node])
-            if isinstance(node, cst.Call) and _method(node) in PAIRS:
-                for arg in node.args:
-                    if arg.keyword is not None and arg.keyword.value == "out":
-                        note(arg.value, stack[-1])
-            return True
+    def enter(node: Any) -> bool:
+        if type(node) in making and node is not ctx.module:
+            stack.append(ctx.scopes[node])
+        if isinstance(node, cst.Call) and _method(node) in PAIRS:
+            for arg in node.args:
+                if arg.keyword is not None and arg.keyword.value == "out":
+                    note(arg.value, stack[-1])
+        return True
 
-        def on_leave(self, original_node: Any) -> None:
-            if original_node in ctx.scopes and original_node is not ctx.module:
-                stack.pop()
+    def leave(node: Any) -> None:
+        if type(node) in making and node is not ctx.module:
+            stack.pop()
 
     def note(out: Any, scope: Any) -> None:
         outs = scope.assigned(out.value) if isinstance(out, cst.Name) else [out]
@@ -108,8 +107,8 @@ def _index_buffers(ctx: Any) -> set[tuple[int, str]]:
             if isinstance(index, cst.Subscript) and any(isinstance(e.slice, cst.Slice) for e in index.slice):
                 found.add(_key(ctx, index.value, scope))
 
-    if ctx.module is not None and b"out" in ctx.module.code.encode(errors="replace"):
-        ctx.module.visit(Outs())
+    making = {type(node) for node in ctx.scopes}
+    each_node(ctx.module, enter, leave)
     ctx.index_buffers = found
     return found
 
@@ -170,6 +169,29 @@ def _judge(ctx: Any, node: Any, methods: set[str], dtypes: set[str], depth: int 
     return bool(verdicts) and all(verdicts)
 
 
+def _own_attributes(ctx: Any) -> list[tuple[str, Any]]:
+    """``(x, value)`` of each ``self.x = value`` in the file."""
+    known: list[tuple[str, Any]] | None = getattr(ctx, "own_attributes", None)
+    if known is not None:
+        return known
+    found: list[tuple[str, Any]] = []
+
+    def enter(node: Any) -> bool:
+        for item in node.targets if isinstance(node, cst.Assign) else ():
+            target = item.target
+            if (
+                isinstance(target, cst.Attribute)
+                and isinstance(target.value, cst.Name)
+                and target.value.value == "self"
+            ):
+                found.append((target.attr.value, node.value))
+        return True
+
+    each_node(ctx.module, enter, lambda _: None)
+    ctx.own_attributes = found
+    return found
+
+
 def _values(ctx: Any, node: Any) -> list[Any]:
     """Everything that is assigned to a name, or anywhere in the file to ``self.name`` (None left out)."""
     if isinstance(node, cst.Name):
@@ -177,12 +199,9 @@ def _values(ctx: Any, node: Any) -> list[Any]:
     if isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == "self":
         found: list[Any] = []
 
-        class Assigned(cst.CSTVisitor):
-            def visit_Assign(self, inner: Any) -> None:
-                if any(item.target.deep_equals(node) for item in inner.targets):
-                    found.append(inner.value)
-
-        ctx.module.visit(Assigned())
+        for name, value in _own_attributes(ctx):
+            if name == node.attr.value:
+                found.append(value)
         return [value for value in found if not (isinstance(value, cst.Name) and value.value == "None")]
     return []
 
