@@ -87,7 +87,7 @@ def _allows(clause: str, first: tuple[int, ...]) -> bool:
 
 # pip's "torch==1.4", conda's "pytorch=1.4=py3.7_cuda", Pipfile's 'torch = "==1.4"'.
 PIN = re.compile(
-    r"""(?<![\w.=/-])(?P<name>[A-Za-z][\w.-]*)(?:\[[^\]]*\])?\s*(?:=\s*["'](?P<pipfile>[=<>~!][^"']*)["']|"""
+    r"""(?<![\w.=/-])(?P<name>[A-Za-z][\w.-]*)(?:\[[^\]]*\])?\s*(?:=\s*["'](?P<pipfile>[=<>~!]{0,2}\d[^"']*)["']|"""
     r"""(?P<sign>[<>=~!]=?=?)(?P<version>\d[\w.*]*)(?P<more>(?:,[<>=~!]=?\d[\w.*]*)*))"""
 )
 CONDA = {"pytorch": "torch"}

@@ -5,7 +5,8 @@
 Each Python needs torch, numpy, cython, setuptools, omegaconf, hydra-core and fairseq's light dependencies; the one that
 runs this script needs LibCST. Per release and Python: patch, install without build isolation, import, preprocess,
 train an LSTM and a transformer for two epochs, resume for a third, generate, read old checkpoints
-(``--checkpoints DIR``), and at the end revert and compare every byte.
+(``--checkpoints DIR``), and at the end revert and compare every byte; then the same with a fork of the release: a
+defaults list without ``_self_``, a plugin with a registry of its own, packages of others, another beam search.
 """
 
 from __future__ import annotations
@@ -122,6 +123,44 @@ def fetch(version: str, work: Path, python: str) -> Path:
     return place
 
 
+# What forks have and releases lack; each was found in real trees.
+PLUGIN = """\
+from fairseq import registry
+
+made = registry.setup_registry("--simul-type")
+"""
+OLD = "import numpy as np\n\nx = np.float(1)\n"
+FOREIGN = (".eggs/old-1.egg/old.py", "build/lib/old.py", "node_modules/old/old.py", "venv/lib/site-packages/old.py")
+BUFFER = "\n\ndef make_buffer(like):\n    return like.new().long()\n"
+
+
+def fork(tree: Path) -> None:
+    """Make of a release what a fork of its time looks like.
+
+    Its defaults list has no ``_self_``, a plugin adds a registry, packages of others lie in the tree, and the beam
+    search makes its buffers out of sight.
+    """
+    for config in tree.glob("fairseq/config/*.yaml"):
+        lines = config.read_text().splitlines(keepends=True)
+        config.write_text("".join(line for line in lines if line.strip() != "- _self_"))
+    (tree / "plugin").mkdir()
+    (tree / "plugin" / "__init__.py").write_text(PLUGIN)
+    for name in FOREIGN:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(OLD)
+    (tree / "venv" / "pyvenv.cfg").write_text("")
+    search = tree / "fairseq" / "search.py"
+    text = search.read_text()
+    for name in ("indices_buf", "beams_buf"):
+        text = text.replace(f"self.{name} = torch.LongTensor().to(device=t.device)", f"self.{name} = make_buffer(t)")
+    search.write_text(text + BUFFER)
+
+
+def foreign_is_untouched(tree: Path) -> bool:
+    """Whether the packages of others that :func:`fork` put there are as they were."""
+    return all((tree / name).read_text() == OLD for name in FOREIGN)
+
+
 def tool(*args: object) -> subprocess.CompletedProcess[str]:
     """Run fairseq-patch from this checkout."""
     loader = (
@@ -155,7 +194,9 @@ def corpus(folder: Path) -> None:
         (folder / f"{split}.bb").write_text("".join(" ".join(row[::-1]).upper() + "\n" for row in rows))
 
 
-def commands(run: Path, checkpoints: Path | None, version: str) -> list[tuple[str, list[str], str]]:
+def commands(
+    run: Path, checkpoints: Path | None, version: str, plugin: Path | None = None
+) -> list[tuple[str, list[str], str]]:
     """``(tool, arguments, log file)`` of every step."""
     data = str(run / "data")
     text = run / "text"
@@ -165,6 +206,7 @@ def commands(run: Path, checkpoints: Path | None, version: str) -> list[tuple[st
     for name, options in SMALL.items():
         saved = str(run / name)
         train = [data, *TRAIN, *options.split(), "--save-dir", saved]
+        train += ["--user-dir", str(plugin)] if plugin is not None else []
         steps.append(("train", [*train, "--max-epoch", "2"], f"train-{name}"))
         steps.append(("train", [*train, "--max-epoch", "3"], f"resume-{name}"))
         read = ["--path", f"{saved}/checkpoint_best.pt", "--beam", "3", "--cpu", "--max-tokens", "200"]
@@ -190,16 +232,16 @@ def commands(run: Path, checkpoints: Path | None, version: str) -> list[tuple[st
     return [(name, argv, str(run / f"{log}.log")) for name, argv, log in steps]
 
 
-def prove(version: str, python: str, args: argparse.Namespace, tree: Path) -> bool:
+def prove(version: str, python: str, args: argparse.Namespace, tree: Path, name: str) -> bool:
     """Install the patched tree for one Python and use it; True when every step went well."""
     label = subprocess.run(
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    run = args.work / f"run-{version}-{label}"
-    site = args.work / f"site-{version}-{label}"
+    run = args.work / f"run-{name}-{label}"
+    site = args.work / f"site-{name}-{label}"
     for folder in (run, site):
         shutil.rmtree(folder, ignore_errors=True)
-    build = args.work / f"build-{version}-{label}"
+    build = args.work / f"build-{name}-{label}"
     # What was compiled by an earlier run stays, so that only changed sources are compiled again.
     shutil.copytree(tree, build, symlinks=True, dirs_exist_ok=True)
     install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
@@ -209,7 +251,8 @@ def prove(version: str, python: str, args: argparse.Namespace, tree: Path) -> bo
         print("\n".join((done.stdout + done.stderr).splitlines()[-30:]))
         return False
     corpus(run / "text")
-    (run / "steps.json").write_text(json.dumps(commands(run, args.checkpoints, version)))
+    plugin = build / "plugin" if (build / "plugin").exists() else None
+    (run / "steps.json").write_text(json.dumps(commands(run, args.checkpoints, version, plugin)))
     (run / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
@@ -217,6 +260,38 @@ def prove(version: str, python: str, args: argparse.Namespace, tree: Path) -> bo
     )
     print(done.stdout, end="", flush=True)
     return done.returncode == 0 and "FAIL" not in done.stdout
+
+
+def try_tree(version: str, original: Path, args: argparse.Namespace, forked: bool) -> list[str]:
+    """Patch a release, or a fork of it, use it on every Python, and revert; returns what failed."""
+    name = version + ("-fork" if forked else "")
+    failed = []
+    tree, before = args.work / f"patched-{name}", args.work / f"before-{name}"
+    for folder in (tree, before):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(original, before, symlinks=True)
+    if forked:
+        fork(before)
+    shutil.copytree(before, tree, symlinks=True)
+    start = time.monotonic()
+    done = tool("apply", tree)
+    print(f"== {name}: {done.stdout}{done.stderr} {time.monotonic() - start:.0f} s", flush=True)
+    if forked and not foreign_is_untouched(tree):
+        failed.append(f"{name}: packages of others were changed")
+    for check, want in (("check", 0), ("apply", 0)):
+        again = tool(check, tree, "--json", "--no-cache")
+        if again.returncode != want or json.loads(again.stdout)["changed"]:
+            failed.append(f"{name}: {check} after apply still finds something")
+    for python in args.python or [sys.executable]:
+        print(f"-- {name} on {python}", flush=True)
+        if not prove(version, python, args, tree, name):
+            failed.append(f"{name} on {python}")
+    done = tool("revert", tree)
+    differences = same_trees(before, tree)
+    print(f"revert: {done.stdout.strip()} {len(differences)} files differ", flush=True)
+    if done.returncode or differences:
+        failed.append(f"{name}: revert")
+    return failed
 
 
 def main() -> int:
@@ -232,27 +307,8 @@ def main() -> int:
     failed = []
     for version in args.versions:
         original = fetch(version, args.work, sys.executable)
-        tree = args.work / f"patched-{version}"
-        shutil.rmtree(tree, ignore_errors=True)
-        shutil.copytree(original, tree, symlinks=True)
-        start = time.monotonic()
-        done = tool("apply", tree)
-        print(
-            f"== {version}: {done.stdout.splitlines()[-2:]} {done.stderr} {time.monotonic() - start:.0f} s", flush=True
-        )
-        for check, want in (("check", 0), ("apply", 0)):
-            again = tool(check, tree, "--json")
-            if again.returncode != want or json.loads(again.stdout)["changed"]:
-                failed.append(f"{version}: {check} after apply still finds something")
-        for python in args.python or [sys.executable]:
-            print(f"-- {version} on {python}", flush=True)
-            if not prove(version, python, args, tree):
-                failed.append(f"{version} on {python}")
-        done = tool("revert", tree)
-        differences = same_trees(original, tree)
-        print(f"revert: {done.stdout.strip()} {len(differences)} files differ", flush=True)
-        if done.returncode or differences:
-            failed.append(f"{version}: revert")
+        for forked in (False, True):
+            failed += try_tree(version, original, args, forked)
     print("\n".join(["", *(f"FAILED {item}" for item in failed)]) if failed else "\nall steps went well")
     return 1 if failed else 0
 

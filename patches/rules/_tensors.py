@@ -197,11 +197,7 @@ def _values(ctx: Any, node: Any) -> list[Any]:
     if isinstance(node, cst.Name):
         return list(ctx.scope.assigned(node.value))
     if isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == "self":
-        found: list[Any] = []
-
-        for name, value in _own_attributes(ctx):
-            if name == node.attr.value:
-                found.append(value)
+        found = [value for name, value in _own_attributes(ctx) if name == node.attr.value]
         return [value for value in found if not (isinstance(value, cst.Name) and value.value == "None")]
     return []
 
