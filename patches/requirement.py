@@ -103,7 +103,7 @@ def old_pins(line: str) -> list[tuple[str, str]]:
         clauses = match["pipfile"] or f"{'==' if sign == '=' else sign}{match['version']}{match['more']}"
         if name.lower() == "python" or name == "python_version":
             version = version_tuple(clauses.lstrip("<>=~!"))
-            if clauses[:1] in "=<~" and (2,) <= version < (3, 10):
+            if (clauses[:1] in "=<~" or clauses[:1].isdigit()) and (2,) <= version < (3, 10):
                 found.append((match[0], "python>=3.10"))
             continue
         new = mend(package + clauses)
