@@ -28,9 +28,9 @@ def next_steps(report: Report) -> list[str]:
             f"(compiles {len(compiled)} Cython modules and what C++ is there; needs a C++ compiler)"
         )
         lines.append(
-            "  Without a compiler: loading data needs the Cython modules (libnat, libbleu and CUDA extensions are for a "
-            "few models\n  and scores only), so use the maintained fairseq, which compiles nothing, with your code as "
-            "--user-dir."
+            "  Without a compiler: loading data needs the Cython modules (libnat, libbleu and CUDA extensions are for "
+            "a few\n  models and scores only), so use the maintained fairseq, which compiles nothing, with your code "
+            "as --user-dir."
         )
     elif setup:
         lines.append(f"  pip install --no-build-isolation --no-deps -e {report.root}    (nothing is compiled)")
