@@ -7,14 +7,14 @@ from typing import Sequence
 
 from .requirement import BELOW, MODERN, MODULES
 from .runner import Report
-from .tree import list_files
+from .tree import FOREIGN
 
 __all__ = ["next_steps"]
 
 
 def next_steps(report: Report) -> list[str]:
     """Lines for the end of ``apply``: versions to install, how to build, how to check."""
-    files = list_files(report.root)
+    files = report.files
     compiled = sorted(path for path in files if path.endswith(".pyx"))
     names = [MODULES[name] for name in report.imported]
     names = [name for name in ("torch", "numpy") if name not in names] + names
@@ -34,7 +34,7 @@ def next_steps(report: Report) -> list[str]:
         )
     elif setup:
         lines.append(f"  pip install --no-build-isolation --no-deps -e {report.root}    (nothing is compiled)")
-    elif packages:
+    elif packages and report.root.name not in FOREIGN:
         folder = posixpath.dirname(packages[0].folder)
         lines.append(f"  No build is needed: put {report.root / folder} on PYTHONPATH.")
     else:

@@ -36,7 +36,7 @@ class Report:
     root: Path
     packages: list[Package] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
-    looked_at: int = 0
+    files: list[str] = field(default_factory=list)
     # Folders that hold packages of others, notebooks that mention fairseq or torch, packages that are imported.
     foreign: list[str] = field(default_factory=list)
     notebooks: list[str] = field(default_factory=list)
@@ -50,6 +50,11 @@ class Report:
     def changed(self) -> list[Outcome]:
         """Files that get new content."""
         return [outcome for outcome in self.outcomes if outcome.new is not None]
+
+    @property
+    def looked_at(self) -> int:
+        """How many files were looked at."""
+        return len(self.files)
 
     @property
     def failed(self) -> list[Outcome]:
@@ -112,7 +117,7 @@ def examine(
     files = list_files(root, entries, foreign)
     packages = find_packages(root, files)
     ids = tuple(patch.id for patch in patches)
-    report = Report(root, packages, looked_at=len(files), foreign=foreign)
+    report = Report(root, packages, files=files, foreign=foreign)
     cache = Cache(root, " ".join((*ids, *entries))) if use_cache else None
     scans, data = _known_scans(root, files, cache)
     unknown = [path for path in files if path not in scans]
