@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = [
+    "HypothesisText",
     "Text",
     "as_config",
     "format_alignment",
@@ -173,11 +174,96 @@ class Text:
             text = self.tokenizer.encode(text)
         return self.bpe.encode(text) if self.bpe is not None else text
 
-    def decode(self, text: str) -> str:
-        """Join subwords, then undo the tokenization."""
-        if self.bpe is not None:
+    def decode(self, text: str, pieces: str | None = None) -> str:
+        """Join subwords, then undo the tokenization.
+
+        Args:
+            text: the text, perhaps after ``--post-process``.
+            pieces: the text before that. Where ``--post-process`` has joined the subwords already, joining them once
+                more would remove the blanks between words.
+        """
+        if self.bpe is not None and (pieces is None or pieces == text or self.bpe.decode(pieces) != text):
             text = self.bpe.decode(text)
         return self.tokenizer.decode(text) if self.tokenizer is not None else text
+
+
+class HypothesisText:
+    """Hypotheses as text: unknown words replaced (``--replace-unk``), subwords joined, tokenization undone.
+
+    Args:
+        cfg: the options ``--replace-unk`` and ``--post-process``.
+        strip: ids that are not printed.
+    """
+
+    def __init__(self, cfg: Any, text: Text, src_dict: Any, tgt_dict: Any, strip: Any) -> None:
+        from fairseq import utils
+
+        self.text, self.src_dict, self.tgt_dict, self.strip = text, src_dict, tgt_dict, strip
+        self.post_process = cfg.common_eval.post_process
+        self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
+        self._warned = False
+
+    def write(self, hypothesis: dict[str, Any], row: Any, typed: Callable[[], list[str]]) -> tuple[Any, str, str]:
+        """One hypothesis as ``(tokens, string, detokenized)``.
+
+        Args:
+            row: the source ids as the model saw them, padding included; ``None`` without a text source.
+            typed: gives the tokens of the source as they were typed.
+
+        Returns:
+            the tokens of the string, see ``utils.post_process_prediction``; the string after ``--post-process``; the
+            same as people write it.
+        """
+        replacing = self._replacing(hypothesis, row, typed)
+        tokens, string = self._string(hypothesis, replacing, self.post_process)
+        if self.post_process is None or self.text.bpe is None:
+            return tokens, string, self.text.decode(string)
+        return tokens, string, self.text.decode(string, self._string(hypothesis, replacing, None)[1])
+
+    def _string(self, hypothesis: dict[str, Any], replacing: dict[str, Any], post_process: Any) -> tuple[Any, str]:
+        from fairseq import utils
+
+        tokens, string, _ = utils.post_process_prediction(
+            hypo_tokens=hypothesis["tokens"].int().cpu(),
+            src_str="",
+            align_dict=self.align_dict,
+            tgt_dict=self.tgt_dict,
+            remove_bpe=post_process,
+            extra_symbols_to_ignore=self.strip,
+            **replacing,
+        )
+        return tokens, string
+
+    def _replacing(self, hypothesis: dict[str, Any], row: Any, typed: Callable[[], list[str]]) -> dict[str, Any]:
+        """Which source word each token attended to, and what is written for it."""
+        align_dict = self.align_dict
+        if align_dict is None or self.tgt_dict.unk() not in hypothesis["tokens"].tolist():
+            return {"alignment": None}
+        from fairseq.utils.unknown_words import SourceWords, attended_positions
+
+        if row is not None and self.src_dict is not None:
+            words = SourceWords.of_row(row, typed(), self.src_dict, self._join())
+            positions = attended_positions(hypothesis, words)
+            if any(position is not None for position in positions):
+                return {"alignment": positions, "source": lambda at: words.written_for(at, align_dict)}
+        if not self._warned:
+            self._warned = True
+            logger.warning("--replace-unk: this model gives no attention to source words; unknown words stay")
+        return {"alignment": None}
+
+    def _join(self) -> Callable[[str], str] | None:
+        """Turns subwords into text; ``None`` when tokens are words."""
+        if self.post_process is None and self.text.bpe is None:
+            return None
+        from fairseq.data.data_utils import post_process
+
+        def join(pieces: str) -> str:
+            processed = post_process(pieces, self.post_process)
+            if self.text.bpe is None or (processed != pieces and self.text.bpe.decode(pieces) == processed):
+                return processed
+            return self.text.bpe.decode(processed)
+
+        return join
 
 
 def to_base_2(value: Any) -> Any:

@@ -175,6 +175,28 @@ def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
     )
 
 
+def _original_line(data: Any, side: str, index: int) -> str:
+    """The text of one side (``src`` or ``tgt``) of a raw data set.
+
+    Raises:
+        ValueError: the data set does not keep its text.
+    """
+    while not hasattr(data, "get_original_text"):
+        if getattr(data, side, None) is not None:
+            data = getattr(data, side)
+        elif hasattr(data, "_get_dataset_and_sample_index"):
+            part, index = data._get_dataset_and_sample_index(index)
+            data = data.datasets[part]
+        elif hasattr(data, "dataset"):
+            data = data.dataset
+        else:
+            raise ValueError(
+                f"--replace-unk: a {type(data).__name__} does not keep the text it was made from; "
+                "fairseq-interactive --replace-unk takes any text"
+            )
+    return data.get_original_text(index)
+
+
 class _Generation:
     """One run over a subset: generate batch by batch, print, score."""
 
@@ -189,12 +211,11 @@ class _Generation:
         scorer: Any,
         use_cuda: bool,
     ) -> None:
-        from fairseq import utils
         from fairseq.logging.meters import StopwatchMeter, TimeMeter
+        from fairseq_cli._inference import HypothesisText
 
         self.cfg, self.out, self.task, self.models = cfg, out, task, models
         self.generator, self.text, self.scorer, self.use_cuda = generator, text, scorer, use_cuda
-        self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
         self.timer = StopwatchMeter()
         self.words_per_second = TimeMeter()
         self.num_sentences = 0
@@ -205,6 +226,7 @@ class _Generation:
         except NotImplementedError:
             self.src_dict = None
         self.strip = get_symbols_to_strip_from_output(generator)
+        self.hypothesis_text = HypothesisText(cfg, text, self.src_dict, self.tgt_dict, self.strip)
 
     def all_batches(self, batches: Any) -> None:
         """Generate everything."""
@@ -243,11 +265,9 @@ class _Generation:
 
         self.has_target = sample["target"] is not None
         pad, eval_cfg = self.tgt_dict.pad(), self.cfg.common_eval
-        source, target = None, None
-        if "src_tokens" in sample["net_input"]:
-            source = utils.strip_pad(sample["net_input"]["src_tokens"][i, :], pad).cpu()
-        if self.has_target:
-            target = utils.strip_pad(sample["target"][i, :], pad).int().cpu()
+        row = sample["net_input"]["src_tokens"][i, :].cpu() if "src_tokens" in sample["net_input"] else None
+        source = utils.strip_pad(row, pad) if row is not None else None
+        target = utils.strip_pad(sample["target"][i, :], pad).int().cpu() if self.has_target else None
         src_str, target_str = self.texts(sample_id, source, target)
         if not eval_cfg.quiet:
             if self.src_dict is not None:
@@ -255,42 +275,41 @@ class _Generation:
             if self.has_target:
                 print(f"T-{sample_id}\t{target_str}", file=self.out)
         for rank, hypothesis in enumerate(hypotheses[: self.cfg.generation.nbest]):
-            tokens, string, alignment = utils.post_process_prediction(
-                hypo_tokens=hypothesis["tokens"].int().cpu(),
-                src_str=src_str,
-                alignment=hypothesis["alignment"],
-                align_dict=self.align_dict,
-                tgt_dict=self.tgt_dict,
-                remove_bpe=eval_cfg.post_process,
-                extra_symbols_to_ignore=self.strip,
+            tokens, string, detokenized = self.hypothesis_text.write(
+                hypothesis, row, lambda: self.original(sample_id, "src").split()
             )
-            detokenized = self.text.decode(string)
             if not eval_cfg.quiet:
-                self.lines(sample_id, hypothesis, string, detokenized, alignment, src_str)
+                self.lines(sample_id, hypothesis, string, detokenized, src_str)
             if self.has_target and rank == 0:
                 self.score(target, target_str, tokens, detokenized)
 
+    def original(self, sample_id: int, side: str) -> str:
+        """A line of the raw data as it stands in the file."""
+        return _original_line(self.task.dataset(self.cfg.dataset.gen_subset), side, sample_id)
+
     def texts(self, sample_id: int, source: Any, target: Any) -> tuple[str, str]:
         """Source and reference as text, as far as there are any."""
-        if self.align_dict is not None:
-            data = self.task.dataset(self.cfg.dataset.gen_subset)
-            src_str, target_str = data.src.get_original_text(sample_id), data.tgt.get_original_text(sample_id)
-        else:
-            post_process = self.cfg.common_eval.post_process
-            src_str = target_str = ""
-            if self.src_dict is not None and source is not None:
-                src_str = self.src_dict.string(source, post_process)
-            if target is not None:
-                target_str = self.tgt_dict.string(
-                    target, post_process, escape_unk=True, extra_symbols_to_ignore=self.strip
-                )
-        if self.src_dict is not None:
-            src_str = self.text.decode(src_str)
-        return src_str, self.text.decode(target_str) if target is not None else ""
+        from fairseq.data import data_utils
 
-    def lines(
-        self, sample_id: int, hypothesis: Any, string: str, detokenized: str, alignment: Any, src_str: str
-    ) -> None:
+        raw = self.cfg.generation.replace_unk is not None
+
+        def written(side: str, dictionary: Any, tokens: Any, **options: Any) -> str:
+            if dictionary is None or tokens is None:
+                return ""
+
+            def string(post_process: Any) -> str:
+                if raw:
+                    return data_utils.post_process(self.original(sample_id, side), post_process)
+                return dictionary.string(tokens, post_process, **options)
+
+            symbol = self.cfg.common_eval.post_process
+            pieces = string(None) if symbol is not None and self.text.bpe is not None else None
+            return self.text.decode(string(symbol), pieces)
+
+        src_str = written("src", self.src_dict, source)
+        return src_str, written("tgt", self.tgt_dict, target, escape_unk=True, extra_symbols_to_ignore=self.strip)
+
+    def lines(self, sample_id: int, hypothesis: Any, string: str, detokenized: str, src_str: str) -> None:
         """Print one hypothesis."""
         from fairseq import utils
         from fairseq_cli._inference import format_alignment, positional_line, to_base_2
@@ -303,7 +322,7 @@ class _Generation:
         print(f"D-{sample_id}\t{score}\t{detokenized}", file=out)
         print(f"P-{sample_id}\t{positional_line(hypothesis['positional_scores'])}", file=out)
         if options.print_alignment:
-            print(f"A-{sample_id}\t{format_alignment(alignment, options.print_alignment)}", file=out)
+            print(f"A-{sample_id}\t{format_alignment(hypothesis['alignment'], options.print_alignment)}", file=out)
         if options.print_step:
             print(f"I-{sample_id}\t{hypothesis['steps']}", file=out)
         for step, earlier in enumerate(hypothesis["history"] if options.retain_iter_history else ()):
@@ -319,7 +338,7 @@ class _Generation:
 
     def score(self, target: Any, target_str: str, tokens: Any, detokenized: str) -> None:
         """Count the best hypothesis against its reference."""
-        if self.align_dict is not None or self.cfg.common_eval.post_process is not None:
+        if self.hypothesis_text.align_dict is not None or self.cfg.common_eval.post_process is not None:
             # The text changed: compare its words, new ones included.
             target = self.tgt_dict.encode_line(target_str, add_if_not_exist=True)
             tokens = self.tgt_dict.encode_line(detokenized, add_if_not_exist=True)

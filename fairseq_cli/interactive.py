@@ -148,6 +148,7 @@ class _Session:
 
         from fairseq import tasks, utils
         from fairseq_cli._inference import (
+            HypothesisText,
             Text,
             load_models,
             model_overrides,
@@ -177,17 +178,17 @@ class _Session:
         if compiled:
             replay_steps(self.generator, self.use_cuda)
         self.text = Text(self.task, cfg)
-        self.align_dict = utils.load_align_dict(cfg.generation.replace_unk)
         self.max_positions = utils.resolve_max_positions(
             self.task.max_positions(), *[model.max_positions() for model in self.models]
         )
-        self.strip = symbols_to_strip(self.generator)
+        self.hypothesis_text = HypothesisText(
+            cfg, self.text, self.src_dict, self.tgt_dict, symbols_to_strip(self.generator)
+        )
         self.num_lines = 0
         self.seconds = 0.0
 
     def translate(self, lines: Sequence[str]) -> None:
         """Translate a buffer and print it in the order of its lines."""
-        from fairseq import utils
         from fairseq_cli._inference import move_to_device
 
         found = []
@@ -200,44 +201,38 @@ class _Session:
             seconds = time.time() - begin
             self.seconds += seconds
             for i, line in enumerate(batch.ids.tolist()):
-                source = utils.strip_pad(batch.src_tokens[i], self.tgt_dict.pad())
                 phrases = batch.constraints[i] if batch.constraints is not None else None
-                found.append((line, source, hypotheses[i], phrases, seconds / len(hypotheses)))
+                found.append((line, batch.src_tokens[i], hypotheses[i], phrases, seconds / len(hypotheses)))
         for line, source, hypos, phrases, seconds in sorted(found, key=lambda item: item[0]):
-            self.show(self.num_lines + line, source, hypos, phrases, seconds)
+            self.show(self.num_lines + line, lines[line], source, hypos, phrases, seconds)
         self.num_lines += len(lines)
 
-    def show(self, number: int, source: Any, hypotheses: list[Any], phrases: Any, seconds: float) -> None:
-        """Print what was found for one line."""
+    def typed(self, line: str) -> list[str]:
+        """The source tokens of a line, those that the dictionary does not know included."""
+        return self.text.encode(line.split("\t")[0] if self.cfg.generation.constraints else line).split()
+
+    def show(self, number: int, line: str, row: Any, hypotheses: list[Any], phrases: Any, seconds: float) -> None:
+        """Print what was found for one line; ``row`` holds its ids, padded."""
         from fairseq import utils
         from fairseq.token_generation_constraints import unpack_constraints
         from fairseq_cli._inference import format_alignment, positional_line
 
         options, post_process = self.cfg.generation, self.cfg.common_eval.post_process
-        src_str = ""
         if self.src_dict is not None:
-            src_str = self.src_dict.string(source, post_process)
+            src_str = self.src_dict.string(utils.strip_pad(row, self.tgt_dict.pad()), post_process)
             print(f"S-{number}\t{src_str}")
             print(f"W-{number}\t{seconds:.3f}\tseconds")
             for phrase in unpack_constraints(phrases) if phrases is not None else ():
                 print(f"C-{number}\t{self.tgt_dict.string(phrase, post_process)}")
         for hypothesis in hypotheses[: options.nbest]:
-            _, string, alignment = utils.post_process_prediction(
-                hypo_tokens=hypothesis["tokens"].int().cpu(),
-                src_str=src_str,
-                alignment=hypothesis["alignment"],
-                align_dict=self.align_dict,
-                tgt_dict=self.tgt_dict,
-                remove_bpe=post_process,
-                extra_symbols_to_ignore=self.strip,
-            )
+            _, string, detokenized = self.hypothesis_text.write(hypothesis, row, lambda: self.typed(line))
             # Python's double precision here, the tensor's own in fairseq-generate: both are what scripts compare.
             score = float(hypothesis["score"]) / math.log(2)
             print(f"H-{number}\t{score}\t{string}")
-            print(f"D-{number}\t{score}\t{self.text.decode(string)}")
+            print(f"D-{number}\t{score}\t{detokenized}")
             print(f"P-{number}\t{positional_line(hypothesis['positional_scores'])}")
             if options.print_alignment:
-                print(f"A-{number}\t{format_alignment(alignment, options.print_alignment)}")
+                print(f"A-{number}\t{format_alignment(hypothesis['alignment'], options.print_alignment)}")
 
 
 def cli_main() -> None:

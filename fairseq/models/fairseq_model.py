@@ -167,7 +167,8 @@ class BaseFairseqModel(nn.Module):
         generation = cfg.generation
         options: dict[str, Any] = {
             "beamable_mm_beam_size": None if getattr(generation, "no_beamable_mm", False) else generation.beam,
-            "need_attn": getattr(generation, "print_alignment", False),
+            "need_attn": bool(getattr(generation, "print_alignment", False))
+            or getattr(generation, "replace_unk", None) is not None,
         }
         if getattr(generation, "retain_dropout", False):
             options["retain_dropout"] = generation.retain_dropout

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fairseq.utils.literals import parse_literal
+from fairseq.utils.unknown_words import positions_of, symbols_of, with_source_words
 
 __all__ = [
     "FileContentsAction",
@@ -135,17 +136,31 @@ def replace_unk(hypo_str: str, src_str: str, alignment: Any, align_dict: dict[st
 
     Args:
         hypo_str, src_str: words separated by blanks.
-        alignment: per target position the source position, end mark included (list or tensor).
+        alignment: per target position the source position, end mark included (list or tensor); or what a generator
+            gives as ``alignment``, hard pairs or soft rows. A word without an alignment stays.
         align_dict: source word -> target word.
         unk: the word to replace.
     """
+    words = hypo_str.split()
+    positions = positions_of(alignment, len(words))
+    write = _translator(src_str, align_dict)
+
+    def replaced(i: int, word: str) -> str:
+        position = positions[i]
+        return write(position) if word == unk and position is not None else word
+
+    return " ".join(replaced(i, word) for i, word in enumerate(words))
+
+
+def _translator(src_str: str, align_dict: dict[str, str]) -> Callable[[int], str]:
+    """Source position -> what is written for it."""
     source = [*src_str.split(), "<eos>"]
 
-    def replacement(position: int) -> str:
-        word = source[int(alignment[position])]
+    def write(position: int) -> str:
+        word = source[min(position, len(source) - 1)]
         return align_dict.get(word, word)
 
-    return " ".join(replacement(i) if word == unk else word for i, word in enumerate(hypo_str.split()))
+    return write
 
 
 def post_process_prediction(
@@ -156,16 +171,30 @@ def post_process_prediction(
     tgt_dict: Any,
     remove_bpe: str | None = None,
     extra_symbols_to_ignore: Any = None,
+    source: Callable[[int], str] | None = None,
 ) -> tuple[Any, str, Any]:
     """Turn generated tokens into text.
+
+    Args:
+        alignment: as for ``replace_unk``, counting tokens.
+        source: what is written for an unknown token that is aligned to a source position; default the word of
+            ``src_str`` at that position, or its entry in ``align_dict``.
 
     Returns:
         ``(tokens, text, alignment)``. The tokens are those of the final text when unknown words were replaced or
         subwords joined; words that are new to ``tgt_dict`` are added to it, so that scoring sees them.
     """
-    text = tgt_dict.string(hypo_tokens, remove_bpe, extra_symbols_to_ignore=extra_symbols_to_ignore)
-    if align_dict is not None:
-        text = replace_unk(text, src_str, alignment, align_dict, tgt_dict.unk_string())
+    ids = hypo_tokens.tolist() if hasattr(hypo_tokens, "tolist") else [int(i) for i in hypo_tokens]
+    if align_dict is not None and alignment is not None and tgt_dict.unk() in ids:
+        from fairseq.data.data_utils import post_process
+
+        # Before subwords are joined: afterwards words and alignments no longer count the same.
+        write = _translator(src_str, align_dict) if source is None else source
+        left_out = symbols_of(tgt_dict, extra_symbols_to_ignore)
+        text = with_source_words(ids, positions_of(alignment, len(ids)), write, tgt_dict, left_out)
+        text = post_process(text, remove_bpe)
+    else:
+        text = tgt_dict.string(hypo_tokens, remove_bpe, extra_symbols_to_ignore=extra_symbols_to_ignore)
     if align_dict is not None or remove_bpe is not None:
         hypo_tokens = tgt_dict.encode_line(text, add_if_not_exist=True)
     return hypo_tokens, text, alignment
