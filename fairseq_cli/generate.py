@@ -219,6 +219,7 @@ class _Generation:
         self.timer = StopwatchMeter()
         self.words_per_second = TimeMeter()
         self.num_sentences = 0
+        self.pairs: list[tuple[str, str]] = []
         self.has_target = True
         self.tgt_dict = task.target_dictionary
         try:
@@ -343,12 +344,17 @@ class _Generation:
             target = self.tgt_dict.encode_line(target_str, add_if_not_exist=True)
             tokens = self.tgt_dict.encode_line(detokenized, add_if_not_exist=True)
         if hasattr(self.scorer, "add_string"):
-            self.scorer.add_string(target_str, detokenized)
+            # Scored at the end: whether unknown words matter is known when all outputs are.
+            self.pairs.append((target_str, detokenized))
         else:
             self.scorer.add(target, tokens)
 
     def report(self) -> None:
         """The closing lines."""
+        from fairseq.scoring.unknown import telling_unknowns_apart
+
+        for reference, output in telling_unknowns_apart(self.pairs, self.tgt_dict.unk_string()):
+            self.scorer.add_string(reference, output)
         cfg, timer = self.cfg, self.timer
         logger.info("NOTE: hypothesis and token scores are output in base 2")
         seconds = max(timer.sum, 1e-9)

@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Output and reference of each line.
+    """Reference and output of each line.
 
     Raises:
         ValueError: one file has more lines than the other.
@@ -56,7 +56,7 @@ def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
                 raise ValueError(f"{short} ends before line {number}, unlike {other}")
             if args.ignore_case:
                 output, reference = output.lower(), reference.lower()
-            yield output.rstrip("\n"), reference.rstrip("\n")
+            yield reference.rstrip("\n"), output.rstrip("\n")
 
 
 def cli_main() -> None:
@@ -73,16 +73,19 @@ def cli_main() -> None:
         args.scoring = "sacrebleu"
     if args.sentence_bleu and args.scoring != "bleu":
         raise ValueError("--sentence-bleu is about BLEU over words; leave out --sacrebleu and --scoring")
+    from fairseq.scoring.unknown import telling_unknowns_apart
+
     scorer = _bleu() if args.scoring == "bleu" else _text_scorer(args.scoring)
+    pairs = telling_unknowns_apart(_pairs(args))
     if args.scoring != "bleu":
-        for output, reference in _pairs(args):
+        for reference, output in pairs:
             scorer.add_string(reference, output)
         print(scorer.result_string())
         return
     from fairseq.data.dictionary import Dictionary
 
     words = Dictionary()
-    for number, (output, reference) in enumerate(_pairs(args)):
+    for number, (reference, output) in enumerate(pairs):
         if args.sentence_bleu:
             # One match more in one n-gram more, or a line without a common 4-gram would score 0.
             scorer.reset(one_init=True)

@@ -138,3 +138,43 @@ def test_unknown_words_become_the_typed_words_with_the_most_attention(
         assert set(bare[f"H-{number}"].split()) <= set(line.split())
         expected = [translations.get(word, word) for word in bare[f"H-{number}"].split()]
         assert translated[f"H-{number}"].split() == expected
+
+
+@pytest.mark.parametrize("option", [["--scoring", "sacrebleu"], ["--sacrebleu"], ["--scoring", "chrf"], []])
+def test_unknown_words_of_output_and_reference_never_match(
+    option: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sacrebleu
+
+    runner = Run(folder)
+    common = [str(folder / "data"), "-s", "src", "-t", "tgt", "--cpu", "--path", str(runner.checkpoint("transformer"))]
+    # Every other word of the output is unknown: the prefix is the reference's.
+    common += ["--num-workers", "0", "--log-format", "none", "--dataset-impl", "raw", "--prefix-size", "1"]
+    capsys.readouterr()
+    in_process("generate", *common, *ALWAYS_UNKNOWN, *option)
+    lines = capsys.readouterr().out.splitlines()
+
+    def texts(tag: str, unknown: str) -> list[str]:
+        rows = {line.split("\t")[0]: line.split("\t")[-1] for line in lines if line.startswith(tag)}
+        return [rows[f"{tag}{i}"].replace("<<unk>>", "<unk>").replace("<unk>", unknown) for i in range(len(TYPED))]
+
+    # As validation with --eval-bleu counts.
+    outputs, references = texts("D-", "UNKNOWNTOKENINHYP"), texts("T-", "UNKNOWNTOKENINREF")
+    assert any("UNKNOWN" in text for text in outputs) and any("UNKNOWN" in text for text in references)
+    score = lines[-1].partition(": ")[2]
+    if option == ["--scoring", "chrf"]:
+        wanted = str(sacrebleu.corpus_chrf(texts("D-", "\ue000"), [texts("T-", "\ue001")]))
+        assert score == wanted
+    elif option:
+        wanted = str(sacrebleu.corpus_bleu(outputs, [references]))
+        assert score == wanted
+        (tmp_path / "sys").write_text("\n".join(texts("D-", "<unk>")) + "\n", encoding="utf-8")
+        for form in ("<unk>", "<<unk>>", "&lt;unk&gt;"):
+            (tmp_path / "ref").write_text("\n".join(texts("T-", form)) + "\n", encoding="utf-8")
+            in_process("score", "--sys", str(tmp_path / "sys"), "--ref", str(tmp_path / "ref"), "--sacrebleu")
+            assert capsys.readouterr().out.splitlines()[-1] == wanted
+            in_process("score", "--sys", str(tmp_path / "sys"), "--ref", str(tmp_path / "sys"), "-o", "1")
+            assert "BLEU1 = 22.22, 22.2" in capsys.readouterr().out
+    else:
+        known = sum(word == "ONE" or word == "FIVE" for text in outputs for word in text.split())
+        assert f"BLEU4 = 0.00, {100 * known / 9:.1f}/0.0/0.0/0.0" in score

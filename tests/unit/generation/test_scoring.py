@@ -13,6 +13,7 @@ import torch
 
 from fairseq.data import Dictionary
 from fairseq.scoring import build_scorer
+from fairseq.scoring.unknown import OUTPUT_UNKNOWN, REFERENCE_UNKNOWN, telling_unknowns_apart
 from fairseq.scoring.wer import edit_distance
 
 
@@ -99,3 +100,26 @@ def test_a_missing_package_is_named_before_anything_is_generated(
     monkeypatch.setattr(importlib.util, "find_spec", lambda wanted, *a: None if wanted == package else find(wanted, *a))
     with pytest.raises(ImportError, match=r"fairseq\[scoring\]"):
         build_scorer(name, None)
+
+
+@pytest.mark.parametrize("name", ["sacrebleu", "chrf", "wer"])
+def test_unknown_words_of_reference_and_output_share_nothing(name: str) -> None:
+    plain, marked = build_scorer(name, Dictionary()), build_scorer(name, Dictionary())
+    corpus = [
+        (f"a {unknown} b, {unknown}. c", "a <unk> b, <unk>. d") for unknown in ("<unk>", "<<unk>>", "&lt;unk&gt;")
+    ]
+    for ref, pred in telling_unknowns_apart(corpus):
+        marked.add_string(ref, pred)
+        plain.add_string("a R b, R. c", "a H b, H. d")
+    assert marked.result_string() == plain.result_string()
+
+
+def test_another_unknown_symbol_is_found_too() -> None:
+    assert telling_unknowns_apart([("a [UNK]", "[UNK]@ <unk>")], "[UNK]") == [
+        (f"a {REFERENCE_UNKNOWN}", f"{OUTPUT_UNKNOWN}@ <unk>")
+    ]
+
+
+def test_a_corpus_whose_outputs_hold_no_unknown_word_is_scored_as_it_stands() -> None:
+    corpus = [("a <<unk>> b", "a c b"), ("a", "a")]
+    assert telling_unknowns_apart(corpus) == corpus
