@@ -16,6 +16,8 @@ __all__ = [
     "format_alignment",
     "load_models",
     "model_overrides",
+    "move_to_device",
+    "nothing_left",
     "positional_line",
     "prepare_models",
     "replay_steps",
@@ -148,6 +150,15 @@ def move_to_device(sample: Any, cfg: Any, use_cuda: bool) -> Any:
         return tensor.to(dtype) if tensor.dtype is torch.float32 else tensor
 
     return utils.apply_to_sample(cast, sample)
+
+
+def nothing_left(subset: str, count: int, max_positions: Any) -> ValueError:
+    """The error of a subset whose ``count`` samples are all longer than ``max_positions``."""
+    return ValueError(
+        f"{subset}: all {count:,} sentences are longer than the limit {max_positions} (source, target), so nothing is "
+        "left to score. Raise --max-source-positions and --max-target-positions as far as the model allows, or cut the "
+        "sentences (--truncate-source)"
+    )
 
 
 def symbols_to_strip(generator: Any) -> Any:

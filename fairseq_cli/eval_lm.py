@@ -196,11 +196,18 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     if cfg.common_eval.path is None:
         raise AssertionError("--path required for evaluation!")
     check_limits(cfg, SCORING)
-    if cfg.eval_lm.context_window > 0:
+    asked = getattr(cfg.task, "tokens_per_sample", None)
+    _check_window(cfg, asked)
+    if asked is not None and cfg.eval_lm.context_window > 0:
         # A window of context and the tokens to score share the model's length.
         cfg.task.tokens_per_sample -= cfg.eval_lm.context_window
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu
     task = tasks.setup_task(cfg.task)
+    if not hasattr(task, "eval_lm_dataloader"):
+        raise ValueError(
+            f"--task {cfg.task._name}: fairseq-eval-lm scores running text, which this task has none of; choose one "
+            "such as language_modeling, or compute the loss of this task with fairseq-validate"
+        )
     logger.info("loading model(s) from %s", cfg.common_eval.path)
     models, _ = _load(cfg, task, model_overrides(cfg))
     prepare_models(models, cfg, use_cuda)
@@ -209,17 +216,20 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     dataset = task.dataset(subset)
     logger.info("%s %s %s examples", cfg.task.data, subset, f"{len(dataset):,}")
     logger.info("num. model params: %s", f"{sum(p.numel() for p in models[0].parameters()):,}")
+    max_positions = utils.resolve_max_positions(*[model.max_positions() for model in models])
     itr = task.eval_lm_dataloader(
         dataset=dataset,
         max_tokens=cfg.dataset.max_tokens or 36000,
         context_window=cfg.eval_lm.context_window,
         batch_size=cfg.dataset.batch_size,
-        max_positions=utils.resolve_max_positions(*[model.max_positions() for model in models]),
+        max_positions=max_positions,
         data_buffer_size=cfg.dataset.data_buffer_size,
         num_workers=cfg.dataset.num_workers,
         shard_id=max(cfg.dataset.shard_id, cfg.distributed_training.distributed_rank),
         num_shards=max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size),
     )
+    if asked != _default_block(cfg.task):
+        _check_batches(itr, dataset, subset, asked, max_positions)
     itr = progress_bar.progress_bar(
         itr,
         log_format=cfg.common.log_format,
@@ -241,6 +251,40 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     )
     logger.info("Loss (base 2): %.4f, Perplexity: %.2f", results["loss"], results["perplexity"])
     return results
+
+
+def _check_window(cfg: Any, tokens_per_sample: int | None) -> None:
+    """Refuse a context that leaves no room for tokens to score."""
+    window = cfg.eval_lm.context_window
+    if window > 0 and tokens_per_sample is not None and window >= tokens_per_sample:
+        raise ValueError(
+            f"--context-window {window} leaves nothing of --tokens-per-sample {tokens_per_sample} to score; "
+            "both together are what the model sees: lower the one or raise the other"
+        )
+
+
+def _default_block(task_cfg: Any) -> int | None:
+    """``--tokens-per-sample`` of the task when it is not given."""
+    from fairseq.tasks import TASK_DATACLASS_REGISTRY
+
+    fields = getattr(TASK_DATACLASS_REGISTRY.get(task_cfg._name), "__dataclass_fields__", {})
+    return fields["tokens_per_sample"].default if "tokens_per_sample" in fields else None
+
+
+def _check_batches(itr: Any, dataset: Any, subset: str, tokens_per_sample: int | None, limit: Any) -> None:
+    """Refuse to make a figure from nothing.
+
+    Raises:
+        ValueError: the text is empty, or every block is longer than the model can take.
+    """
+    if len(itr) > 0:
+        return
+    if len(dataset) == 0:
+        raise ValueError(f"--gen-subset {subset}: the text is empty, so there is nothing to score")
+    raise ValueError(
+        f"nothing was scored: all {len(dataset):,} blocks of {subset} are longer than the model's limit of {limit} "
+        f"tokens; --tokens-per-sample {tokens_per_sample} may be at most that"
+    )
 
 
 def _load(cfg: Any, task: Any, overrides: dict[str, Any]) -> tuple[list[Any], Any]:

@@ -150,14 +150,17 @@ def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
     """The batches of the subset behind a progress bar."""
     from fairseq import utils
     from fairseq.logging import progress_bar
+    from fairseq_cli._inference import nothing_left
 
     data, distributed = cfg.dataset, cfg.distributed_training
     make = task.get_batch_iterator
+    dataset = task.dataset(data.gen_subset)
+    max_positions = utils.resolve_max_positions(task.max_positions(), *[m.max_positions() for m in models])
     iterator = make(
-        dataset=task.dataset(data.gen_subset),
+        dataset=dataset,
         max_tokens=data.max_tokens,
         max_sentences=data.batch_size,
-        max_positions=utils.resolve_max_positions(task.max_positions(), *[m.max_positions() for m in models]),
+        max_positions=max_positions,
         ignore_invalid_inputs=data.skip_invalid_size_inputs_valid_test,
         required_batch_size_multiple=data.required_batch_size_multiple,
         seed=cfg.common.seed,
@@ -167,6 +170,8 @@ def _batches(cfg: Any, task: Any, models: list[Any]) -> Any:
         num_workers=data.num_workers,
         **fitting(make, data_buffer_size=data.data_buffer_size),
     ).next_epoch_itr(shuffle=False)
+    if len(iterator) == 0:
+        raise nothing_left(data.gen_subset, len(dataset), max_positions)
     return progress_bar.progress_bar(
         iterator,
         log_format=cfg.common.log_format,

@@ -77,6 +77,8 @@ def cli_main() -> None:
 
     scorer = _bleu() if args.scoring == "bleu" else _text_scorer(args.scoring)
     pairs = telling_unknowns_apart(_pairs(args))
+    if not pairs:
+        raise ValueError(f"{args.sys} and {args.ref} are empty: there is nothing to score")
     if args.scoring != "bleu":
         for reference, output in pairs:
             scorer.add_string(reference, output)

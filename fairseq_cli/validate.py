@@ -94,6 +94,7 @@ def validate_subset(
     from fairseq.distributed import utils as distributed_utils
     from fairseq.logging import metrics, progress_bar
     from fairseq.trainer.precision import choose_precision
+    from fairseq_cli._inference import nothing_left
 
     try:
         combine = bool(cfg.dataset.combine_valid_subsets)
@@ -109,11 +110,12 @@ def validate_subset(
         utils.set_torch_seed(cfg.dataset.fixed_validation_seed)
     shards, shard = cfg.dataset.num_shards, cfg.dataset.shard_id
     make = task.get_batch_iterator
+    max_positions = _max_positions(task, model)
     itr = make(
         dataset=dataset,
         max_tokens=cfg.dataset.max_tokens_valid,
         max_sentences=cfg.dataset.batch_size_valid,
-        max_positions=_max_positions(task, model),
+        max_positions=max_positions,
         ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
         required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
         seed=cfg.common.seed,
@@ -122,6 +124,10 @@ def validate_subset(
         num_workers=cfg.dataset.num_workers,
         **fitting(make, data_buffer_size=cfg.dataset.data_buffer_size),
     ).next_epoch_itr(shuffle=False)
+    if len(itr) == 0:
+        if len(dataset) == 0:
+            raise ValueError(f"--valid-subset {subset}: it is empty, so there is nothing to validate on")
+        raise nothing_left(subset, len(dataset), max_positions)
     progress = progress_bar.progress_bar(
         itr,
         prefix=f"valid on '{subset}' subset",
