@@ -96,6 +96,7 @@ def eval_lm(
 
     Raises:
         NotImplementedError: another ``post_process``.
+        ValueError: there is no token to score.
     """
     from fairseq import utils
     from fairseq.logging.meters import StopwatchMeter
@@ -116,7 +117,9 @@ def eval_lm(
         timer.stop(sample["ntokens"])
         for sample_id, hypotheses in zip(sample["id"].tolist(), found):
             text.add(sample_id, hypotheses[0]["tokens"].tolist(), hypotheses[0]["positional_scores"].float().tolist())
-    loss = -text.total / text.count / math.log(2) if text.count > 0 else 0.0
+    if text.count == 0:
+        raise ValueError("nothing was scored: no batch holds a token that counts")
+    loss = -text.total / text.count / math.log(2)
     logger.info(
         "Evaluated %s tokens in %.1fs (%.2f tokens/s)", f"{timer.n:,}", timer.sum, timer.n / max(timer.sum, 1e-9)
     )
@@ -211,12 +214,14 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
     logger.info("loading model(s) from %s", cfg.common_eval.path)
     models, _ = _load(cfg, task, model_overrides(cfg))
     prepare_models(models, cfg, use_cuda)
+    max_positions = utils.resolve_max_positions(*[model.max_positions() for model in models])
+    if asked is not None and asked == _default_block(cfg.task):
+        asked = _fit_blocks(cfg, task, asked, max_positions)
     subset = cfg.dataset.gen_subset
     task.load_dataset(subset)
     dataset = task.dataset(subset)
     logger.info("%s %s %s examples", cfg.task.data, subset, f"{len(dataset):,}")
     logger.info("num. model params: %s", f"{sum(p.numel() for p in models[0].parameters()):,}")
-    max_positions = utils.resolve_max_positions(*[model.max_positions() for model in models])
     itr = task.eval_lm_dataloader(
         dataset=dataset,
         max_tokens=cfg.dataset.max_tokens or 36000,
@@ -228,8 +233,7 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
         shard_id=max(cfg.dataset.shard_id, cfg.distributed_training.distributed_rank),
         num_shards=max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size),
     )
-    if asked != _default_block(cfg.task):
-        _check_batches(itr, dataset, subset, asked, max_positions)
+    _check_batches(itr, dataset, subset, asked, max_positions)
     itr = progress_bar.progress_bar(
         itr,
         log_format=cfg.common.log_format,
@@ -269,6 +273,18 @@ def _default_block(task_cfg: Any) -> int | None:
 
     fields = getattr(TASK_DATACLASS_REGISTRY.get(task_cfg._name), "__dataclass_fields__", {})
     return fields["tokens_per_sample"].default if "tokens_per_sample" in fields else None
+
+
+def _fit_blocks(cfg: Any, task: Any, default: int, limit: Any) -> int:
+    """Cut blocks to what the model can take, when their length was not chosen; returns it, context included."""
+    longest = min(limit) if isinstance(limit, (list, tuple)) else limit
+    if longest is None or longest >= default or cfg.task.sample_break_mode == "eos":
+        return default
+    logger.info("--tokens-per-sample is not given: blocks of %s tokens, the model's limit", longest)
+    _check_window(cfg, longest)
+    for section in (cfg.task, task.args):
+        section.tokens_per_sample = longest - cfg.eval_lm.context_window
+    return longest
 
 
 def _check_batches(itr: Any, dataset: Any, subset: str, tokens_per_sample: int | None, limit: Any) -> None:

@@ -61,6 +61,24 @@ def test_a_context_that_leaves_nothing_to_score(language_model: list[str], windo
         in_process("eval_lm", *language_model, "--tokens-per-sample", "12", "--context-window", window)
 
 
+def test_blocks_are_as_long_as_the_model_allows_unless_a_length_is_given(
+    language_model: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def figures(*argv: str) -> list[str]:
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            in_process("eval_lm", *language_model, *argv)
+        return [record.getMessage() for record in caplog.records]
+
+    for window in ([], ["--context-window", "4"]):
+        bare = figures("--sample-break-mode", "none", *window)
+        assert "--tokens-per-sample is not given: blocks of 12 tokens, the model's limit" in bare
+        given = figures("--sample-break-mode", "none", "--tokens-per-sample", "12", *window)
+        assert bare[-1] == given[-1] and "Perplexity: " in bare[-1] and not bare[-1].endswith(" 1.00")
+    with pytest.raises(ValueError, match="--context-window 12 leaves nothing of --tokens-per-sample 12"):
+        figures("--context-window", "12")
+
+
 def test_a_task_without_running_text(translation: list[str]) -> None:
     with pytest.raises(ValueError, match=r"--task translation: .* fairseq-validate"):
         in_process("eval_lm", *translation, "--task", "translation", "--context-window", "3")
