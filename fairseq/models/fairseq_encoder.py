@@ -44,7 +44,8 @@ class FairseqEncoder(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement forward")
 
-    def forward_torchscript(self, net_input: dict[str, Tensor]) -> Any:
+    # No result type: TorchScript infers that of the subclass's forward.
+    def forward_torchscript(self, net_input: dict[str, Tensor]):  # type: ignore[no-untyped-def]
         """Encode ``sample["net_input"]`` without the decoder's part; the entry point of generation."""
         if torch.jit.is_scripting():
             return self.forward(src_tokens=net_input["src_tokens"], src_lengths=net_input["src_lengths"])

@@ -422,6 +422,10 @@ class FairseqLanguageModel(BaseFairseqModel):
         self.decoder = decoder
         check_type(self.decoder, FairseqDecoder)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        # A model with a forward of its own is compiled as it is.
+        return ScriptableLanguageModel(self.decoder) if type(self).forward is FairseqLanguageModel.forward else self
+
     def forward(self, src_tokens: Tensor, **kwargs: Any) -> Any:
         """Score the next token at every position.
 
@@ -457,6 +461,34 @@ class FairseqLanguageModel(BaseFairseqModel):
     def supported_targets(self) -> set[str]:
         """Kinds of targets that the model can be trained on: ``"self"``, ``"past"``, ``"future"``."""
         return {"future"}
+
+
+class ScriptableLanguageModel(nn.Module):
+    """What ``torch.jit.script`` compiles in place of a language model, whose ``**kwargs`` TorchScript does not know."""
+
+    def __init__(self, decoder: FairseqDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    # The result is the decoder's, whose type differs between families: TorchScript infers it.
+    def forward(  # type: ignore[no-untyped-def]
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        incremental_state: dict[str, dict[str, Tensor | None]] | None = None,
+    ):
+        """See ``FairseqLanguageModel.forward``; ``src_lengths`` is not used, padding is told from the tokens."""
+        return self.decoder(src_tokens, incremental_state=incremental_state)
+
+    @torch.jit.export
+    def get_normalized_probs(
+        self,
+        net_output: tuple[Tensor, dict[str, list[Tensor | None]] | None],
+        log_probs: bool,
+        sample: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """(Log-)probabilities, float32."""
+        return self.decoder.get_normalized_probs(net_output, log_probs, sample)
 
 
 class FairseqEncoderModel(BaseFairseqModel):

@@ -25,11 +25,13 @@ class BeamableMM(nn.Module):
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """Multiply ``(batch, n, k)`` with ``(batch, k, m)``: ``(batch, n, m)``."""
         beam = self.beam_size
-        if self.training or beam is None or input1.dim() != 3 or input1.size(1) != 1 or input1.size(0) % beam != 0:
-            return torch.bmm(input1, input2)
-        batch, _, width = input1.size()
-        product = torch.bmm(input1.reshape(batch // beam, beam, width), input2[::beam])
-        return product.view(batch, 1, -1)
+        # Nested for TorchScript, which forgets in a long condition that the beam is known.
+        if not self.training and beam is not None:  # noqa: SIM102
+            if input1.dim() == 3 and input1.size(1) == 1 and input1.size(0) % beam == 0:
+                batch, _, width = input1.size()
+                product = torch.bmm(input1.reshape(batch // beam, beam, width), input2[::beam])
+                return product.view(batch, 1, -1)
+        return torch.bmm(input1, input2)
 
     def set_beam_size(self, beam_size: int) -> None:
         """Change the number of hypotheses."""

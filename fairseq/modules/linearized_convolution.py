@@ -76,7 +76,8 @@ class LinearizedConvolution(FairseqIncrementalState, ConvTBC):
         self, incremental_state: dict[str, dict[str, Tensor | None]], new_buffer: Tensor | None
     ) -> None:
         """Keep the last inputs for the next step, ``(batch, kernel_size, in)``."""
-        self.set_incremental_state(incremental_state, "input_buffer", {"input_buffer": new_buffer})
+        kept: dict[str, Tensor | None] = {"input_buffer": new_buffer}
+        self.set_incremental_state(incremental_state, "input_buffer", kept)
 
     def reorder_incremental_state(
         self, incremental_state: dict[str, dict[str, Tensor | None]], new_order: Tensor

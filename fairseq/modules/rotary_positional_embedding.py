@@ -21,14 +21,16 @@ class RotaryPositionalEmbedding(nn.Module):
     """
 
     inv_freq: Tensor
+    cos_cached: Optional[Tensor]
+    sin_cached: Optional[Tensor]
 
     def __init__(self, dim: int, base: float = 10000, precision: torch.dtype = torch.half) -> None:
         super().__init__()
         inv_freq = 1.0 / (base ** (torch.arange(0, dim, 2).float() / dim))
         self.register_buffer("inv_freq", inv_freq)
         self.seq_len_cached = 0
-        self.cos_cached: Optional[Tensor] = None
-        self.sin_cached: Optional[Tensor] = None
+        self.cos_cached = None
+        self.sin_cached = None
         self.precision = precision
 
     def forward(self, x: Tensor, seq_len: int = 0) -> Tuple[Tensor, Tensor]:
@@ -40,7 +42,10 @@ class RotaryPositionalEmbedding(nn.Module):
         Returns:
             cosines and sines, ``(T, 1, 1, D)`` each; of the longest length seen so far, if that is more.
         """
-        seq_len = seq_len or x.size(0)
+        if seq_len == 0:
+            seq_len = x.size(0)
+        if torch.jit.is_scripting():
+            return self._tables(x, seq_len)
         cos, sin = self.cos_cached, self.sin_cached
         if (
             cos is None
@@ -51,13 +56,15 @@ class RotaryPositionalEmbedding(nn.Module):
         ):
             # A table made under torch.inference_mode() could never take part in training.
             with torch.inference_mode(False):
-                positions = torch.arange(seq_len, device=x.device).float()
-                angles = torch.outer(positions, self.inv_freq.to(device=x.device, dtype=torch.float32))
-                angles = torch.cat([angles, angles], dim=-1)
-                cos = angles.cos()[:, None, None, :].to(x.dtype)
-                sin = angles.sin()[:, None, None, :].to(x.dtype)
+                cos, sin = self._tables(x, seq_len)
             self.seq_len_cached, self.cos_cached, self.sin_cached = seq_len, cos, sin
         return cos, sin
+
+    def _tables(self, x: Tensor, seq_len: int) -> Tuple[Tensor, Tensor]:
+        positions = torch.arange(seq_len, device=x.device).float()
+        angles = torch.outer(positions, self.inv_freq.to(device=x.device, dtype=torch.float32))
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos()[:, None, None, :].to(x.dtype), angles.sin()[:, None, None, :].to(x.dtype)
 
 
 def rotate_half(x: Tensor) -> Tensor:

@@ -32,5 +32,5 @@ class SamePad2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, rows + extra, columns + extra)`` -> the same without the extra last row and column."""
         if x.dim() != 4:
-            raise AssertionError(f"SamePad2d wants (batch, channels, rows, columns), got {tuple(x.shape)}")
+            raise AssertionError(f"SamePad2d wants (batch, channels, rows, columns), got {x.shape}")
         return x[:, :, : -self.remove, : -self.remove] if self.remove > 0 else x

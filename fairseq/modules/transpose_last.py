@@ -1,6 +1,6 @@
 """Transposition as a module, for use in ``nn.Sequential``."""
 
-from typing import Any, Optional
+from typing import Optional
 
 from torch import Tensor, nn
 
@@ -20,8 +20,8 @@ class TransposeLast(nn.Module):
         self.deconstruct_idx = deconstruct_idx
         self.tranpose_dim = tranpose_dim
 
-    def forward(self, x: Any) -> Tensor:
-        """Return a transposed view."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a transposed view; with ``deconstruct_idx``, ``x`` is a tuple or list."""
         if self.deconstruct_idx is not None:
             x = x[self.deconstruct_idx]
         result: Tensor = x.transpose(self.tranpose_dim, -1)

@@ -30,6 +30,9 @@ class Search(nn.Module):
         self.pad, self.eos, self.unk = tgt_dict.pad(), tgt_dict.eos(), tgt_dict.unk()
         self.src_lengths = torch.tensor(-1)
 
+    def _refuse_scripting(self, reason: str) -> Search:
+        raise NotImplementedError(f"{type(self).__name__} cannot be scripted: {reason}")
+
     def step(
         self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
     ) -> Candidates:
@@ -57,8 +60,10 @@ class Search(nn.Module):
     def init_constraints(self, batch_constraints: Tensor | None, beam_size: int) -> None:
         """Begin a batch. Strategies with ``supports_constraints`` read the packed constraints here."""
 
+    @torch.jit.export
     def prune_sentences(self, batch_idxs: Tensor) -> None:
         """Keep only these positions of the batch, in this order; the others are finished."""
 
+    @torch.jit.export
     def update_constraints(self, active_hypos: Tensor) -> None:
         """Learn which candidates ``(bsz, beam)`` of the last step live on."""

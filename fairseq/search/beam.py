@@ -78,7 +78,9 @@ class PrefixConstrainedBeamSearch(Search):
         self.prefix_allowed_tokens_fn = prefix_allowed_tokens_fn
         self.stop_on_max_len = True
 
-    @torch.jit.export
+    def __prepare_scriptable__(self) -> Search:
+        return self._refuse_scripting("prefix_allowed_tokens_fn is a Python function")
+
     def apply_mask(self, x: Tensor, prev_output_tokens: Tensor, original_batch_idxs: Tensor) -> Tensor:
         """``(bsz, beam, vocab)`` of 0 for allowed words and ``-inf`` for the others."""
         beam = x.size(1)
@@ -89,7 +91,6 @@ class PrefixConstrainedBeamSearch(Search):
                 mask[sentence, i, self.prefix_allowed_tokens_fn(batch_id, hypotheses[sentence, i])] = 0.0
         return mask
 
-    @torch.jit.export
     def step(
         self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
     ) -> Candidates:
@@ -124,6 +125,7 @@ class LengthConstrainedBeamSearch(Search):
         self.beam = BeamSearch(tgt_dict)
         self.needs_src_lengths = True
 
+    @torch.jit.export
     def step(
         self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
     ) -> Candidates:

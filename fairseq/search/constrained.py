@@ -32,6 +32,9 @@ class LexicallyConstrainedBeamSearch(Search):
         self.supports_constraints = True
         self.constraint_states: list[list[ConstraintState]] = []
 
+    def __prepare_scriptable__(self) -> Search:
+        return self._refuse_scripting("the states of its constraints are Python objects")
+
     def init_constraints(self, batch_constraints: Tensor | None, beam_size: int) -> None:
         """Read packed constraints ``(bsz, width)``; ``None`` constrains nothing."""
         self.constraint_states = []

@@ -41,11 +41,13 @@ class DiverseBeamSearch(Search):
         # (bsz, groups, groups): agreements of two groups, by position in the batch.
         self.group_overlap = torch.empty(0)
 
+    @torch.jit.export
     def prune_sentences(self, batch_idxs: Tensor) -> None:
         """Forget the agreements of finished sentences."""
         if self.group_overlap.numel() > 0:
             self.group_overlap = self.group_overlap.index_select(0, batch_idxs.to(self.group_overlap.device))
 
+    @torch.jit.export
     def step(
         self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
     ) -> Candidates:
@@ -61,28 +63,23 @@ class DiverseBeamSearch(Search):
         if step == 0 or self.group_overlap.size(0) != bsz:
             self.group_overlap = torch.zeros(bsz, groups, groups, device=lprobs.device)
         self.group_overlap = self.group_overlap * self.diversity_discount
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        all_scores: list[Tensor] = []
+        all_tokens: list[Tensor] = []
+        all_beams: list[Tensor] = []
         for g in range(groups):
             own = lprobs[:, g::groups]
             totals = scores[:, g::groups] if step > 0 and scores is not None else None
             if g > 0:
-                own = own + self._penalty(step, g, [tokens for _, tokens, _ in found], own)
+                own = own + self._penalty(step, g, all_tokens, own)
             group_scores, tokens, beams = self.beam.step(
                 step, own.contiguous(), totals, candidate_multiple=self.candidate_multiple
             )
-            beams = beams * groups + g
-            for other, (_, chosen, _) in enumerate(found):
+            for other, chosen in enumerate(all_tokens):
                 self.group_overlap[:, g, other] += tokens.eq(chosen).sum(dim=1)
-            found.append((group_scores, tokens, beams))
-
-        def interleave(parts: list[Tensor]) -> Tensor:
-            return torch.stack(parts, dim=2).view(bsz, -1)
-
-        return (
-            interleave([part[0] for part in found]),
-            interleave([part[1] for part in found]),
-            interleave([part[2] for part in found]),
-        )
+            all_scores.append(group_scores)
+            all_tokens.append(tokens)
+            all_beams.append(beams * groups + g)
+        return _interleave(all_scores), _interleave(all_tokens), _interleave(all_beams)
 
     def _penalty(self, step: int, group: int, chosen: list[Tensor], like: Tensor) -> Tensor:
         """``(bsz, 1, vocab)``, what the words of earlier groups cost this one."""
@@ -93,6 +90,11 @@ class DiverseBeamSearch(Search):
                 weight += self.group_overlap[:, group, other, None].to(like.dtype)
             counts.scatter_add_(1, tokens, weight)
         return (counts * self.diversity_strength).unsqueeze(1)
+
+
+def _interleave(parts: list[Tensor]) -> Tensor:
+    """Candidates ``(bsz, k)`` of each group -> ``(bsz, k * groups)``, the groups in turn."""
+    return torch.stack(parts, dim=2).view(parts[0].size(0), -1)
 
 
 class DiverseSiblingsSearch(Search):
@@ -107,6 +109,7 @@ class DiverseSiblingsSearch(Search):
         self.diversity_rate = diversity_rate
         self.beam = BeamSearch(tgt_dict)
 
+    @torch.jit.export
     def step(
         self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
     ) -> Candidates:

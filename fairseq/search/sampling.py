@@ -35,6 +35,7 @@ class Sampling(Search):
         width = int(keep.sum(dim=-1).max())
         return probs[..., :width].masked_fill(~keep[..., :width], 0.0), ids[..., :width]
 
+    @torch.jit.export
     def step(
         self, step: int, lprobs: Tensor, scores: Opt, prev_output_tokens: Opt = None, original_batch_idxs: Opt = None
     ) -> Candidates:

@@ -7,11 +7,8 @@ from torch import Tensor
 
 __all__ = ["divide_flat", "top_k"]
 
-# Below this width one round is as fast as two.
-_WIDE = 2048
 
-
-def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def top_k(values: Tensor, k: int, wide: int = 2048) -> tuple[Tensor, Tensor]:
     """``values.topk(k)`` over the last dimension, faster for wide rows on a CPU.
 
     A CPU selects the k best by moving whole rows; a maximum is a vectorised read. So the row is folded into columns,
@@ -21,17 +18,19 @@ def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Args:
         values: ``(rows, width)``.
         k: at most ``width``.
+        wide: below this width one round is as fast as two.
 
     Returns:
         ``(values, indices)``, both ``(rows, k)``, in decreasing order.
     """
     rows, width = values.shape
-    if values.device.type != "cpu" or width < _WIDE or k * 16 > width:
-        return values.topk(k, dim=1)
+    if values.device.type != "cpu" or width < wide or k * 16 > width:
+        found, where = values.topk(k, dim=1)
+        return found, where
     depth = 16
     columns = width // depth
     main = values[:, : columns * depth].view(rows, depth, columns)
-    best_columns = main.amax(dim=1).topk(k, dim=1).indices
+    best_columns = main.amax(dim=1).topk(k, dim=1)[1]
     # All members of the chosen columns, and the few values that did not fill a row of the fold.
     offsets = torch.arange(0, columns * depth, columns, device=values.device)
     inside = (best_columns.unsqueeze(2) + offsets).view(rows, k * depth)

@@ -42,6 +42,12 @@ class EnsembleModel(nn.Module):
         self.models = nn.ModuleList(members)
         self.has_incremental = all(_decodes_incrementally(model) for model in members)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What ``torch.jit.script`` compiles in place of this module."""
+        from fairseq.sequence_generator.scripted import ScriptableEnsemble
+
+        return ScriptableEnsemble(self.models, self.max_decoder_positions())
+
     def forward(self) -> None:
         """Nothing: an ensemble is asked for encoder outputs and decoder steps."""
 

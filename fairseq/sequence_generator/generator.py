@@ -109,6 +109,21 @@ class SequenceGenerator(nn.Module):
         if self.lm_model is not None:
             self.lm_model.eval()
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What ``torch.jit.script`` compiles in place of this module.
+
+        Raises:
+            NotImplementedError: a subclass changes the search; TorchScript would not see it.
+        """
+        from fairseq.sequence_generator.scripted import ScriptableGenerator
+
+        for name in ("forward", "generate", "_generate", "finalize_hypos", "is_finished", "_prefix_tokens"):
+            if getattr(type(self), name) is not getattr(SequenceGenerator, name):
+                raise NotImplementedError(f"{type(self).__name__} cannot be scripted: it overrides {name}")
+        # One row of keys per hypothesis, whatever other generators these models are used by.
+        self.model.set_decoder_beam_size(1)
+        return ScriptableGenerator(self)
+
     def cuda(self, device: Any = None) -> SequenceGenerator:
         """Move the models to a GPU."""
         self.model.cuda(device)
