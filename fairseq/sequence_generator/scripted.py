@@ -59,7 +59,11 @@ class ScriptableMember(nn.Module):
                 outputs = {"outputs": [a, b, c, d]}
             else:
                 outputs = self.encoder.forward_torchscript(net_input)
-        return outputs
+        # Instead of no_grad(): PyTorch 2.4 fails to optimise models in such a block.
+        detached: Outputs = {}
+        for name in outputs.keys():  # noqa: SIM118  TorchScript iterates over keys() only
+            detached[name] = [tensor.detach() for tensor in outputs[name]]
+        return detached
 
     def follow(self, outputs: Outputs, rows: Tensor) -> Outputs:
         """Select rows of an encoder output."""
@@ -86,6 +90,7 @@ class ScriptableMember(nn.Module):
                 logits, extra = self.decoder(tokens, encoder_out=outputs, incremental_state=state)
         else:
             logits, extra = self.decoder(tokens, incremental_state=state)
+        _detach(state)
         attention: Optional[Tensor] = None
         if self.gives_bare_attention:
             attention = extra
@@ -94,11 +99,20 @@ class ScriptableMember(nn.Module):
             if len(found) > 0:
                 attention = found[0]
         if attention is not None:
-            attention = attention[:, -1]
-        logits = logits[:, -1:]
+            attention = attention[:, -1].detach()
+        logits = logits[:, -1:].detach()
         if temperature != 1.0:
             logits = logits / temperature
         return self.decoder.get_normalized_probs((logits, None), True, None)[:, -1], attention
+
+
+def _detach(state: Dict[str, Dict[str, Optional[Tensor]]]) -> None:
+    """Let what a decoder keeps forget how it was computed; see ``ScriptableMember.encode``."""
+    for entries in state.values():
+        for name in entries.keys():  # noqa: SIM118  TorchScript iterates over keys() only
+            kept = entries[name]
+            if kept is not None:
+                entries[name] = kept.detach()
 
 
 def _check_model(model: Any) -> None:
@@ -254,9 +268,7 @@ class ScriptableGenerator(nn.Module):
     ) -> List[List[Dict[str, Tensor]]]:
         if constraints is not None:
             raise NotImplementedError("a scripted generator takes no constraints")
-        with torch.no_grad():
-            found = self._all_steps(sample["net_input"], prefix_tokens, bos_token)
-        return found
+        return self._all_steps(sample["net_input"], prefix_tokens, bos_token)
 
     def _all_steps(
         self, net_input: Dict[str, Tensor], prefix_tokens: Optional[Tensor], bos_token: Optional[int]
@@ -279,7 +291,7 @@ class ScriptableGenerator(nn.Module):
         first = self.eos if bos_token is None else bos_token
         tokens = torch.full([bsz * beam, 1], first, dtype=torch.long, device=source.device)
         scores = torch.zeros([bsz * beam, 0], device=source.device)
-        attention: Optional[Tensor] = None
+        attention = torch.zeros([bsz * beam, 0, 0], device=source.device)
         # Beams (n, B) that repeat a used-up candidate and may not finish again.
         ignore = torch.zeros([bsz, beam], dtype=torch.bool, device=source.device)
         found: List[List[Dict[str, Tensor]]] = []
@@ -294,7 +306,7 @@ class ScriptableGenerator(nn.Module):
             lprobs, seen = self.model.forward_decoder(tokens, encoder_outs, states, self.temperature)
             if seen is not None:
                 column = seen.unsqueeze(2)
-                attention = column if attention is None else torch.cat([attention, column], dim=2)
+                attention = column if step == 0 else torch.cat([attention, column], dim=2)
             if self.has_language_model:
                 vote, _ = self.language_model.forward_decoder(
                     tokens, self.language_model.forward_encoder({}), lm_states
@@ -340,8 +352,7 @@ class ScriptableGenerator(nn.Module):
             going = rows.gather(1, chosen).view(-1)
             tokens = torch.cat([tokens.index_select(0, going), cand_tokens.gather(1, chosen).view(-1, 1)], dim=1)
             scores = torch.cat([scores.index_select(0, going), cand_scores.gather(1, chosen).view(-1, 1)], dim=1)
-            if attention is not None:
-                attention = attention.index_select(0, going)
+            attention = attention.index_select(0, going)
             self.model.reorder_incremental_state(states, going)
             encoder_outs = self.model.reorder_encoder_out(encoder_outs, going)
             if self.has_language_model:
@@ -407,7 +418,7 @@ class ScriptableGenerator(nn.Module):
         cand_scores: Tensor,
         tokens: Tensor,
         scores: Tensor,
-        attention: Optional[Tensor],
+        attention: Tensor,
         src_lengths: Tensor,
         sentences: Tensor,
         found: List[List[Dict[str, Tensor]]],
@@ -432,7 +443,7 @@ class ScriptableGenerator(nn.Module):
                         {
                             "tokens": torch.cat([tokens[row, 1:], ending]),
                             "score": score,
-                            "attention": torch.empty(0) if attention is None else attention[row],
+                            "attention": attention[row] if attention.size(1) > 0 else torch.empty(0),
                             "alignment": torch.empty(0),
                             "positional_scores": single,
                         }

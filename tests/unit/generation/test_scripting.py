@@ -80,6 +80,7 @@ def assert_same(plain: Any, scripted: Any) -> None:
             assert one.keys() == other.keys()
             for name in ("score", "positional_scores", "attention"):
                 torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-4)
+            assert not other["score"].requires_grad
 
 
 def compare(models: list[Any], strategy: Callable[[], Any] | None = None, **options: Any) -> Any:
