@@ -191,11 +191,13 @@ def main(cfg: Any, **unused_kwargs: Any) -> dict[str, float]:
 
     from fairseq import tasks, utils
     from fairseq.logging import progress_bar
+    from fairseq_cli._idle import LANGUAGE_MODEL, warn_about_idle_options
     from fairseq_cli._inference import as_config, model_overrides, prepare_models
 
     cfg = as_config(cfg)
     utils.import_user_module(cfg.common)
     logger.info(cfg)
+    warn_about_idle_options(cfg, LANGUAGE_MODEL)
     if cfg.common_eval.path is None:
         raise AssertionError("--path required for evaluation!")
     check_limits(cfg, SCORING)

@@ -60,6 +60,7 @@ def _main(cfg: Any, output_file: TextIO, quantize: str | None = None, compiled: 
     import torch
 
     from fairseq import scoring, tasks, utils
+    from fairseq_cli._idle import GENERATE, warn_about_idle_options
     from fairseq_cli._inference import (
         Text,
         load_models,
@@ -84,25 +85,28 @@ def _main(cfg: Any, output_file: TextIO, quantize: str | None = None, compiled: 
     task.load_dataset(cfg.dataset.gen_subset, **fitting(task.load_dataset, task_cfg=saved_cfg.task))
     language_model = _language_model(cfg, overrides, task)
     prepare_models([*models, language_model], cfg, use_cuda, quantize)
-    name = "sacrebleu" if cfg.generation.sacrebleu and _is_bleu(cfg.scoring) else cfg.scoring
+    name = "sacrebleu" if cfg.generation.sacrebleu and scoring.is_plain_bleu(cfg.scoring) else cfg.scoring
     scorer = scoring.build_scorer(name, task.target_dictionary)
-    if len(task.dataset(cfg.dataset.gen_subset)) == 0:
+    dataset = task.dataset(cfg.dataset.gen_subset)
+    if cfg.generation.constraints and getattr(dataset, "constraints", None) is None:
+        raise ValueError(
+            "--constraints: a data set holds no phrases to force into its outputs; fairseq-interactive reads them "
+            "behind TABs in each line"
+        )
+    if len(dataset) == 0:
         logger.info("nothing to generate: %s is empty", cfg.dataset.gen_subset)
         return scorer
     extra: dict[str, Any] = {"lm_model": language_model, "lm_weight": cfg.generation.lm_weight}
     if cfg.generation.eos_token is not None:
         extra["eos"] = _known_symbol(task.target_dictionary, cfg.generation.eos_token)
     generator = call_build_generator(task, models, cfg.generation, extra)
+    warn_about_idle_options(cfg, GENERATE, generator)
     if compiled:
         replay_steps(generator, use_cuda)
     run = _Generation(cfg, output_file, task, models, generator, Text(task, cfg), scorer, use_cuda)
     run.all_batches(_batches(cfg, task, models))
     run.report()
     return scorer
-
-
-def _is_bleu(choice: Any) -> bool:
-    return choice is None or (choice if isinstance(choice, str) else getattr(choice, "_name", None)) in (None, "bleu")
 
 
 def _needs_refinement(hypothesis: Any, options: Any) -> None:
@@ -237,16 +241,17 @@ class _Generation:
     def all_batches(self, batches: Any) -> None:
         """Generate everything."""
         from fairseq.data.vocabulary_check import explained
+        from fairseq_cli._idle import flag
         from fairseq_cli._inference import move_to_device
 
         for sample in batches:
             sample = move_to_device(sample, self.cfg, self.use_cuda)
             if "net_input" not in sample:
                 continue
-            if self.cfg.generation.score_reference and sample.get("target") is None:
-                raise ValueError(
-                    f"--score-reference: {self.cfg.dataset.gen_subset} has no target side, so there is no reference"
-                )
+            for name in ("score_reference", "prefix_size"):
+                if getattr(self.cfg.generation, name) and sample.get("target") is None:
+                    subset = self.cfg.dataset.gen_subset
+                    raise ValueError(f"{flag(name)}: {subset} has no target side, so there is no reference")
             prefix = None
             if self.cfg.generation.prefix_size > 0:
                 prefix = sample["target"][:, : self.cfg.generation.prefix_size]
@@ -356,6 +361,7 @@ class _Generation:
 
     def report(self) -> None:
         """The closing lines."""
+        from fairseq import scoring
         from fairseq.scoring.unknown import telling_unknowns_apart
 
         for reference, output in telling_unknowns_apart(self.pairs, self.tgt_dict.unk_string()):
@@ -373,7 +379,7 @@ class _Generation:
         )
         if not self.has_target:
             return
-        if cfg.bpe and not cfg.generation.sacrebleu and _is_bleu(cfg.scoring):
+        if cfg.bpe and not cfg.generation.sacrebleu and scoring.is_plain_bleu(cfg.scoring):
             if cfg.common_eval.post_process:
                 logger.warning("BLEU compares detokenized text split at blanks; --scoring sacrebleu tokenizes it first")
             else:

@@ -147,6 +147,7 @@ class _Session:
         import torch
 
         from fairseq import tasks, utils
+        from fairseq_cli._idle import INTERACTIVE, warn_about_idle_options
         from fairseq_cli._inference import (
             HypothesisText,
             Text,
@@ -175,6 +176,7 @@ class _Session:
         if cfg.generation.eos_token is not None:
             extra["eos"] = _known_symbol(self.tgt_dict, cfg.generation.eos_token)
         self.generator = call_build_generator(self.task, self.models, cfg.generation, extra)
+        warn_about_idle_options(cfg, INTERACTIVE, self.generator)
         if compiled:
             replay_steps(self.generator, self.use_cuda)
         self.text = Text(self.task, cfg)

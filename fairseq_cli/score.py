@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from fairseq.file_io import open_text, without_mark
 from fairseq_cli._console import naming_source, run_command
 
 __all__ = ["cli_main", "console_main", "get_parser"]
+
+logger = logging.getLogger("fairseq_cli.score")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -76,6 +79,8 @@ def cli_main() -> None:
     from fairseq.scoring.unknown import telling_unknowns_apart
 
     scorer = _bleu() if args.scoring == "bleu" else _text_scorer(args.scoring)
+    if args.scoring != "bleu" and args.order != 4:
+        logger.warning("--order has no effect: only BLEU over words, the default, reads it")
     pairs = telling_unknowns_apart(_pairs(args))
     if not pairs:
         raise ValueError(f"{args.sys} and {args.ref} are empty: there is nothing to score")

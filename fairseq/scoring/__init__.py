@@ -13,7 +13,7 @@ from typing import Any
 from fairseq._lazy import attach
 from fairseq.registry import setup_registry
 
-__all__ = ["SCORER_REGISTRY", "BaseScorer", "build_scorer", "register_scorer"]
+__all__ = ["SCORER_REGISTRY", "BaseScorer", "build_scorer", "is_plain_bleu", "register_scorer"]
 
 __getattr__, __dir__ = attach(__name__)
 
@@ -47,6 +47,11 @@ class BaseScorer(ABC):
 _registry = setup_registry("--scoring", default="bleu")
 assert _registry is not None
 _build_scorer, register_scorer, SCORER_REGISTRY, SCORER_DATACLASS_REGISTRY = _registry
+
+
+def is_plain_bleu(choice: Any) -> bool:
+    """Whether ``--scoring`` (a name, a config section or nothing) is BLEU over token ids, the default."""
+    return (choice if isinstance(choice, str) else getattr(choice, "_name", None)) in (None, "bleu")
 
 
 def build_scorer(choice: Any, tgt_dict: Any) -> Any:

@@ -171,11 +171,21 @@ def test_an_empty_subset_is_no_error(run: Callable[..., list[str]]) -> None:
         (["--replace-unk"], "--replace-unk requires a raw text dataset"),
         (["--sampling-topk", "3"], "--sampling-topk requires --sampling"),
         (["--print-step"], "word by word"),
+        (["--constraints"], "fairseq-interactive reads them behind TABs"),
     ],
 )
 def test_contradicting_options_are_refused(run: Callable[..., list[str]], options: list[str], message: str) -> None:
     with pytest.raises((AssertionError, ValueError), match=message):
         run("generate", *options)
+
+
+def test_options_without_effect_are_named(run: Callable[..., list[str]], caplog: pytest.LogCaptureFixture) -> None:
+    run("generate", "--patience", "3", "--iter-decode-max-iter", "2")
+    told = [record.getMessage() for record in caplog.records if "has no effect" in record.getMessage()]
+    assert [sentence.split()[0] for sentence in told] == ["--patience", "--iter-decode-max-iter"]
+    caplog.clear()
+    run("interactive", "--results-path", "x", stdin="one\n")
+    assert "--results-path has no effect: the results go to standard output" in caplog.text
 
 
 def test_overrides_are_read_as_data_and_never_run(run: Callable[..., list[str]]) -> None:
