@@ -57,10 +57,33 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
             yield buffer
 
 
+@contextlib.contextmanager
+def _quiet_loader() -> Iterator[None]:
+    """Keep what is said once per data set out of the answers: here every buffer of lines is a data set."""
+    loggers = {"fairseq.tasks.fairseq_task": logging.WARNING, "fairseq.data.data_utils": logging.ERROR}
+    before = {name: logging.getLogger(name).level for name in loggers}
+    for name, level in loggers.items():
+        logging.getLogger(name).setLevel(max(level, before[name]))
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
 def make_batches(
-    lines: Sequence[str], cfg: Any, task: Any, max_positions: Any, encode_fn: Callable[[str], str]
+    lines: Sequence[str],
+    cfg: Any,
+    task: Any,
+    max_positions: Any,
+    encode_fn: Callable[[str], str],
+    leave_out: bool = False,
 ) -> Iterator[Batch]:
-    """Encode lines and sort them into batches. With ``--constraints``, phrases stand behind TABs in a line."""
+    """Encode lines and sort them into batches. With ``--constraints``, phrases stand behind TABs in a line.
+
+    Args:
+        leave_out: lines that are longer than ``max_positions`` are in no batch, instead of an error.
+    """
     constraints = None
     if cfg.generation.constraints:
         from fairseq.token_generation_constraints import pack_constraints
@@ -80,13 +103,14 @@ def make_batches(
     tokens, lengths = task.get_interactive_tokens_and_lengths(lines, encode_fn)
     build = task.build_dataset_for_inference
     dataset = build(tokens, lengths, **fitting(build, constraints=constraints))
-    iterator = task.get_batch_iterator(
-        dataset=dataset,
-        max_tokens=cfg.dataset.max_tokens,
-        max_sentences=cfg.dataset.batch_size,
-        max_positions=max_positions,
-        ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
-    ).next_epoch_itr(shuffle=False)
+    with _quiet_loader():
+        iterator = task.get_batch_iterator(
+            dataset=dataset,
+            max_tokens=cfg.dataset.max_tokens,
+            max_sentences=cfg.dataset.batch_size,
+            max_positions=max_positions,
+            ignore_invalid_inputs=leave_out or cfg.dataset.skip_invalid_size_inputs_valid_test,
+        ).next_epoch_itr(shuffle=False)
     # A buffer is read once: keeping its iterator would fill the memory of a long session.
     getattr(task, "dataset_to_epoch_iter", {}).pop(dataset, None)
     for batch in iterator:
@@ -104,6 +128,7 @@ def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> None:
 
     Raises:
         AssertionError: options that contradict each other.
+        Exception: at the end, lines were too long for the models.
     """
     setup_logging()
     from fairseq_cli._inference import as_config
@@ -138,6 +163,12 @@ def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> None:
         session.translate(lines)
         sys.stdout.flush()
     logger.info("Total time: %.3f seconds; translation time: %.3f", time.time() - start, session.seconds)
+    if session.too_long and not cfg.dataset.skip_invalid_size_inputs_valid_test:
+        numbers = ", ".join(map(str, session.too_long[:10])) + (", ..." if len(session.too_long) > 10 else "")
+        raise Exception(
+            f"{len(session.too_long)} of {session.num_lines} lines were too long and are left out: {numbers}. Raise "
+            "--max-source-positions as far as the model allows, or accept it with --skip-invalid-size-inputs-valid-test"
+        )
 
 
 class _Session:
@@ -187,6 +218,8 @@ class _Session:
             cfg, self.text, self.src_dict, self.tgt_dict, symbols_to_strip(self.generator)
         )
         self.num_lines = 0
+        # Numbers of the lines that could not be translated, from 1.
+        self.too_long: list[int] = []
         self.seconds = 0.0
 
     def translate(self, lines: Sequence[str]) -> None:
@@ -194,7 +227,7 @@ class _Session:
         from fairseq_cli._inference import move_to_device
 
         found = []
-        for batch in make_batches(lines, self.cfg, self.task, self.max_positions, self.text.encode):
+        for batch in make_batches(lines, self.cfg, self.task, self.max_positions, self.text.encode, leave_out=True):
             sample = {"net_input": {"src_tokens": batch.src_tokens, "src_lengths": batch.src_lengths}}
             sample = move_to_device(sample, self.cfg, self.use_cuda)
             begin = time.time()
@@ -207,7 +240,19 @@ class _Session:
                 found.append((line, batch.src_tokens[i], hypotheses[i], phrases, seconds / len(hypotheses)))
         for line, source, hypos, phrases, seconds in sorted(found, key=lambda item: item[0]):
             self.show(self.num_lines + line, lines[line], source, hypos, phrases, seconds)
+        self.report_too_long(lines, {line for line, *_ in found})
         self.num_lines += len(lines)
+
+    def report_too_long(self, lines: Sequence[str], translated: set[int]) -> None:
+        """Name the lines of a buffer that no batch could take."""
+        for i in range(len(lines)):
+            if i not in translated:
+                number = self.num_lines + i + 1
+                self.too_long.append(number)
+                logger.warning(
+                    "line %s is left out: %s tokens, the limit is %s (source, target)",
+                    *(number, len(self.typed(lines[i])) + 1, self.max_positions),
+                )
 
     def typed(self, line: str) -> list[str]:
         """The source tokens of a line, those that the dictionary does not know included."""

@@ -202,6 +202,31 @@ def test_lines_are_translated_in_their_order(run: Callable[..., list[str]]) -> N
     assert next(line for line in lines if line.startswith("S-3")) == "S-3\tseven <unk>"
 
 
+def test_a_line_that_is_too_long_is_named_and_the_others_are_translated(
+    run: Callable[..., list[str]], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "one two\n" + "four " * 20 + "\nsix\n" + "one " * 30 + "\nfive\n"
+    for buffer in ("1", "3"):
+        with pytest.raises(Exception, match=r"2 of 5 lines were too long .*: 2, 4\. .*--max-source-positions"):
+            run("interactive", "--buffer-size", buffer, stdin=text)
+        lines = capsys.readouterr().out.splitlines()
+        assert [t for t in tags(lines) if t[0] == "H"] == ["H-0", "H-2", "H-4"]
+        assert "line 2 is left out: 21 tokens, the limit is (12, 12)" in caplog.text
+        assert "line 4 is left out: 31 tokens" in caplog.text
+    skipping = run("interactive", "--skip-invalid-size-inputs-valid-test", stdin=text)
+    assert [t for t in tags(skipping) if t[0] == "H"] == ["H-0", "H-2", "H-4"]
+
+
+def test_the_loader_says_nothing_between_the_answers(
+    run: Callable[..., list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        run("interactive", stdin="one\ntwo\nthree\n")
+    begin = [record.getMessage() for record in caplog.records].index("Type the input sentence and press return:")
+    after = caplog.records[begin + 1 :]
+    assert [record.getMessage()[:11] for record in after] == ["Total time:"]
+
+
 def test_phrases_behind_tabs_appear_in_the_output(run: Callable[..., list[str]]) -> None:
     lines = run("interactive", "--constraints", "--beam", "5", stdin="one two\tSEVEN\tFOUR THREE\nfour\n")
     assert [line for line in lines if line.startswith("C-")] == ["C-0\tSEVEN", "C-0\tFOUR THREE"]
