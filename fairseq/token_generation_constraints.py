@@ -140,7 +140,9 @@ class ConstraintNode:
 
     @staticmethod
     def print_graph(node: ConstraintNode) -> str:
-        """The trie below a node as nested parentheses, for debugging and tests."""
+        """The trie below a node as nested parentheses, leaves without; for debugging and tests."""
+        if not node.children:
+            return str(node)
         inside = [str(node), *(ConstraintNode.print_graph(child) for child in node.children.values())]
         return "(" + " ".join(inside) + ")"
 

@@ -32,7 +32,9 @@ def test_a_token_that_separates_phrases_cannot_be_one() -> None:
 
 def test_the_trie_counts_what_passes_through() -> None:
     root = ConstraintNode.create([[1, 2], [1, 2], [3]])
-    assert ConstraintNode.print_graph(root) == "([None].False#3 ([1].False#2 ([2].True#2)) ([3].True#1))"
+    assert ConstraintNode.print_graph(root) == "([None].False#3 ([1].False#2 [2].True#2) [3].True#1)"
+    assert ConstraintNode.print_graph(ConstraintNode.create([[1, 2]])) == "([None].False#1 ([1].False#1 [2].True#1))"
+    assert ConstraintNode.print_graph(ConstraintNode()) == "[None].False#0"
     assert dict(root.token_counts()) == {1: 2, 2: 2, 3: 1} and root.tokens() == {1, 2, 3}
 
 
