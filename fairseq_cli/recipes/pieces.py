@@ -24,7 +24,6 @@ def _sentencepiece() -> Any:
 
 def train(argv: Sequence[str]) -> None:
     """``spm_train.py --input=... --model_prefix=... --vocab_size=...``: all flags are SentencePiece's own."""
-    spm = _sentencepiece()
     words = list(argv)
     if not words or "-h" in words or "--help" in words:
         usage = "usage: spm_train.py --input=FILE[,FILE] --model_prefix=NAME --vocab_size=N [flags of spm_train]\n"
@@ -40,7 +39,7 @@ def train(argv: Sequence[str]) -> None:
         if not equals:
             value = words.pop(0) if words and not words[0].startswith("--") else "true"
         options[flag.removeprefix("--")] = value
-    spm.SentencePieceTrainer.Train(**options)
+    _sentencepiece().SentencePieceTrainer.Train(**options)
 
 
 def _encode_parser() -> argparse.ArgumentParser:

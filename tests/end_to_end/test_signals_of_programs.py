@@ -71,6 +71,7 @@ def test_the_command_saves_and_gives_the_handlers_back(
         monkeypatch.setattr(sys, "argv", ["fairseq-train", *words])
     else:
         # What Hydra does before and after is not of interest here.
+        monkeypatch.setattr(sys, "argv", ["fairseq-hydra-train", "task=translation"])
         monkeypatch.setattr(hydra_train, "cli_main", lambda: run(toy_pairs, tmp_path, "--max-update", 5))
     with pytest.raises(SystemExit) as left:
         (train if tool == "train" else hydra_train).console_main()

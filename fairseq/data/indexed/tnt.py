@@ -95,7 +95,8 @@ class IndexedDataset(FairseqDataset):
         if i < 0:
             return np.zeros(0, dtype=np.int64), 0, 0
         first, last = int(self.dim_offsets[i]), int(self.dim_offsets[i + 1])
-        if not 0 <= first <= last <= len(self.sizes):
+        # An item without a dimension would be read as a number.
+        if not 0 <= first < last <= len(self.sizes):
             damaged(index_file_path(self.path), f"item {i} has its sizes at {first} to {last} of {len(self.sizes)}")
         shape = self.sizes[first:last]
         # Python integers: a product of hostile sizes must not wrap around.

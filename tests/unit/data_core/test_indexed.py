@@ -258,6 +258,18 @@ def test_any_change_of_a_byte_is_an_error_of_known_kind_or_harmless(impl, data, 
     assert all(len(item) <= os.path.getsize(prefix + ".bin") for item in items)
 
 
+@pytest.mark.parametrize("impl", ["lazy", "cached"])
+def test_an_item_without_a_dimension_is_damage(impl, tmp_path):
+    prefix = write(tmp_path / "d", impl=impl)
+    path = tmp_path / "d.idx"
+    body = path.read_bytes()
+    # The offsets of the items' sizes follow the header of 48 bytes: 0, 1, 2, ...
+    assert body[48:72] == b"".join(n.to_bytes(8, "little") for n in range(3))
+    path.write_bytes(body[:56] + bytes(8) + body[64:])
+    with pytest.raises(ValueError, match="item 0 has its sizes at 0 to 0"):
+        read(prefix, impl)
+
+
 @pytest.mark.parametrize("position", [8, 16, 24, 32, 40])
 @pytest.mark.parametrize("value", [2**63, 2**40, 255])
 def test_hostile_headers_of_the_old_format_are_refused(position, value, tmp_path):
