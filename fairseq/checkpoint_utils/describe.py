@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.compat import allowed
+from fairseq.serialization.archive import read_archive
 from fairseq.serialization.errors import CorruptCheckpointError, shown
+from fairseq.serialization.inert import Refused
 from fairseq.serialization.read import names_torch_knows
-from fairseq.serialization.survey import Ghost, TensorSpec, survey_file
+from fairseq.serialization.source import Source
+from fairseq.serialization.survey import Ghost, TensorSpec, survey_source
 from fairseq.serialization.write import verify_checksum
 
 __all__ = ["Description", "describe", "flat_config", "verify"]
@@ -66,7 +68,8 @@ def describe(path: str) -> Description:
         FileNotFoundError: no such file.
         CorruptCheckpointError: it is no checkpoint, or damaged.
     """
-    survey = survey_file(path)
+    with Source(path) as source:
+        survey, size = survey_source(source), source.size
     known = names_torch_knows()
     names = {name: name in known or allowed.is_known(name) for name in sorted(survey.names)}
     state = survey.tree if isinstance(survey.tree, dict) else {}
@@ -82,7 +85,7 @@ def describe(path: str) -> Description:
     last = _as_dict(history[-1]) if isinstance(history, list) else {}
     facts = {
         "file": path,
-        "size": f"{os.path.getsize(path):,} bytes",
+        "size": f"{size:,} bytes",
         "layout": "zip (torch >= 1.6)" if survey.is_zip else "legacy (before torch 1.6)",
         "options": "cfg" if state.get("cfg") is not None else "args" if state.get("args") is not None else "none",
         "model": _component(state, "model"),
@@ -111,19 +114,17 @@ def verify(path: str) -> str:
         CorruptCheckpointError: something is not what was written.
     """
     compared = []
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            try:
-                damaged = archive.testzip()
-            except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-                raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
-        if damaged is not None:
-            raise CorruptCheckpointError(
-                f"{path} is damaged: the checksum of {shown(damaged)} inside it is another one"
-            )
-        compared.append("those inside the file agree")
-    if verify_checksum(path):
-        compared.append(f"the one in {os.path.basename(path)}.sha256 agrees")
+    with Source(path) as source:
+        try:
+            if source.size >= 4 and source.read(0, 4) == b"PK\x03\x04":
+                damaged = read_archive(source).damaged()
+                if damaged is not None:
+                    raise Refused(f"the checksum of {shown(damaged)} inside it is another one")
+                compared.append("those inside the file agree")
+        except Refused as error:
+            raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
+        if verify_checksum(path, source.digest):
+            compared.append(f"the one in {os.path.basename(path)}.sha256 agrees")
     return "; ".join(compared) or "there are none (a file of this layout has them in a file of its own, NAME.sha256)"
 
 

@@ -12,10 +12,10 @@ from fairseq.compat.allowed import unsafe_load_wanted
 from fairseq.file_io import PathManager
 from fairseq.serialization.checks import check_history, check_options
 from fairseq.serialization.errors import CorruptCheckpointError, shown
-from fairseq.serialization.notes import NOTES, read_notes
-from fairseq.serialization.read import read_checkpoint
+from fairseq.serialization.notes import NOTES
+from fairseq.serialization.read import read_with_notes
 from fairseq.serialization.upgrade import upgrade_state
-from fairseq.serialization.write import checksums_wanted, verify_checksum
+from fairseq.serialization.write import checksums_wanted
 
 __all__ = ["load_checkpoint_to_cpu"]
 
@@ -63,16 +63,13 @@ def load_checkpoint_to_cpu(
     """
     path = os.fspath(path)
     local = _local_copy(path, load_on_all_ranks)
-    if checksums_wanted():
-        verify_checksum(local)
-    state = read_checkpoint(local, mmap=mmap)
+    state, notes = read_with_notes(local, mmap=mmap, verify=checksums_wanted())
     if not isinstance(state, dict):
         raise CorruptCheckpointError(
             f"{path} holds a {type(state).__name__}, not a fairseq checkpoint (a dictionary with model, args or cfg)"
         )
     check_options(path, state, trusted=unsafe_load_wanted())
     state.pop(NOTES, None)
-    notes = read_notes(local)
     if notes:
         state[NOTES] = notes
     args, cfg = state.get("args"), state.get("cfg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "UnsafeCheckpointError",
     "UnsafeOptionError",
     "shown",
+    "without_advice",
 ]
 
 _MAX_LISTED = 20
@@ -24,6 +26,19 @@ def shown(text: str, limit: int = 200) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text[:limit]
     )
     return clean if len(text) <= limit else f"{clean}..."
+
+
+# Words of torch's errors and warnings about loading, of all its releases.
+_ADVICE = re.compile(
+    r"weights[_ -]only|torch\.load|safe_globals|allowlist|pickle_module|pytorch\.org|WeightsUnpickler|"
+    r"trust(?:ed)? (?:the|this) (?:source|class)|file an issue",
+    re.IGNORECASE,
+)
+
+
+def without_advice(text: str) -> str:
+    """An error's text in one line; nothing, if torch advises in it to load the file without checks."""
+    return "" if _ADVICE.search(text) else " ".join(text.split())
 
 
 class CheckpointError(RuntimeError):

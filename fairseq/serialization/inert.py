@@ -11,10 +11,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairseq.serialization.errors import shown
 from fairseq.serialization.trees import measure
+
+if TYPE_CHECKING:
+    from fairseq.serialization.archive import Archive
 
 __all__ = ["Ghost", "Refused", "Survey", "TensorSpec", "interpret"]
 
@@ -111,6 +114,9 @@ class Survey:
         tree: the pickled object; unknown objects are ``Ghost``, tensors are ``TensorSpec``.
         is_zip: zip layout (torch >= 1.6), the one that can be memory-mapped.
         is_native: numbers are stored in this machine's byte order.
+        description: the bytes that were interpreted, which are the ones to load: the pickle of a zip file, all pickles
+            of the older layout.
+        archive: the records of a zip file.
     """
 
     is_zip: bool = True
@@ -119,6 +125,8 @@ class Survey:
     called: set[str] = field(default_factory=set)
     tree: Any = None
     storages: dict[str, _Storage] = field(default_factory=dict)
+    description: bytes = b""
+    archive: Archive | None = None
 
 
 class Ghost(dict[Any, Any]):

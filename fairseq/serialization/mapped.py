@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from fairseq.serialization.source import mapped_ranges
+
 __all__ = ["MappedTensors"]
 
 _MADV_DONTNEED = 4
@@ -29,22 +31,6 @@ def _madvise() -> Any:
     if function is not None:
         function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return function
-
-
-def _ranges_of(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
-    """Addresses at which a file is mapped into this process."""
-    name = os.path.realpath(path)
-    found = []
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as table:
-            for line in table:
-                fields = line.rstrip("\n").split(maxsplit=5)
-                if len(fields) == 6 and fields[5] == name:
-                    begin, end = fields[0].split("-")
-                    found.append((int(begin, 16), int(end, 16)))
-    except OSError:
-        return []
-    return found
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -63,7 +49,7 @@ class MappedTensors:
         # By address: every tensor there, with the number of changes made to it so far. Holding the tensors keeps the
         # addresses theirs.
         self._known: dict[int, list[tuple[torch.Tensor, int]]] = {}
-        ranges = _ranges_of(path)
+        ranges = mapped_ranges(path)
         self._advise = _madvise() if ranges else None
         if self._advise is None:
             return

@@ -12,7 +12,12 @@ import os
 import zipfile
 from typing import IO, Any
 
-__all__ = ["NOTES", "add_notes", "read_notes"]
+from fairseq.serialization.archive import Archive, read_archive
+from fairseq.serialization.errors import CorruptCheckpointError
+from fairseq.serialization.inert import Refused
+from fairseq.serialization.source import Source
+
+__all__ = ["NOTES", "add_notes", "notes_in", "read_notes"]
 
 NOTES = "_notes"
 RECORD = "fairseq.json"
@@ -29,15 +34,21 @@ def add_notes(file: IO[bytes], notes: dict[str, Any]) -> None:
         archive.writestr(record, json.dumps(notes, sort_keys=True))
 
 
-def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The notes of a file; empty if it has none, or none that can be read."""
+def notes_in(archive: Archive | None) -> dict[str, Any]:
+    """The notes among the records of a checkpoint; empty if it has none, or none that can be read."""
+    if archive is None or RECORD not in archive.entries or archive.entries[RECORD].size > LARGEST:
+        return {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            name = f"{names[0].partition('/')[0]}/{RECORD}" if names else RECORD
-            if name not in names or archive.getinfo(name).file_size > LARGEST:
-                return {}
-            notes = json.loads(archive.read(name))
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        notes = json.loads(archive.read(RECORD))
+    except (Refused, ValueError, RecursionError):
         return {}
     return notes if isinstance(notes, dict) else {}
+
+
+def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The notes of a file of which nothing else is read; empty if it is none of ours, or damaged."""
+    try:
+        with Source(path) as source:
+            return notes_in(read_archive(source))
+    except (OSError, Refused, CorruptCheckpointError):
+        return {}

@@ -1,9 +1,9 @@
 """``read_checkpoint``: a file's contents, without running anything the file says.
 
-1. The file is surveyed: names it mentions, tensors against the data that is there.
+1. The file is opened once and surveyed: names it mentions, tensors against the data that is there.
 2. Each name is looked up in ``fairseq.compat.allowed``; one unknown name and nothing is loaded.
-3. ``torch.load(weights_only=True)`` reads it. What it may rebuild is allowed for this one call: torch's list belongs to
-   the whole process, so it is put back as it was.
+3. The bytes that were surveyed are given to torch's restricted unpickler (see ``rebuild``). What it may rebuild is
+   allowed for this one call: torch's list belongs to the whole process, so it is put back as it was.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ import torch
 
 from fairseq.compat import allowed
 from fairseq.serialization import standins
-from fairseq.serialization.errors import CorruptCheckpointError, UnsafeCheckpointError, shown
-from fairseq.serialization.survey import survey_file
+from fairseq.serialization.errors import CorruptCheckpointError, UnsafeCheckpointError, shown, without_advice
+from fairseq.serialization.inert import Refused
+from fairseq.serialization.notes import notes_in, read_notes
+from fairseq.serialization.rebuild import rebuild
+from fairseq.serialization.source import Source
+from fairseq.serialization.survey import survey_source
+from fairseq.serialization.write import verify_checksum
 
-__all__ = ["names_torch_knows", "read_checkpoint"]
+__all__ = ["names_torch_knows", "read_checkpoint", "read_with_notes"]
 
 logger = logging.getLogger(__name__)
 _list_of_the_process = threading.RLock()
@@ -72,36 +77,50 @@ def _stand_ins(path: str | os.PathLike[str], names: set[str]) -> list[Any]:
     return found
 
 
-def _torch_load(path: str, mmap: bool, map_location: Any, weights_only: bool) -> Any:
+def _cannot_load(path: str, reason: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {shown(reason, 300)}")
+
+
+@contextlib.contextmanager
+def _damage_named(path: str) -> Iterator[None]:
+    """Whatever goes wrong with the contents of a checked file becomes one error that names the file.
+
+    Torch's own errors advise to load without checks; that advice is dropped, from the traceback too.
+    """
     try:
-        return torch.load(path, map_location=map_location, weights_only=weights_only, mmap=mmap)
+        yield
+    except (CorruptCheckpointError, UnsafeCheckpointError):
+        raise
+    except MemoryError as error:
+        raise _cannot_load(path, "not enough memory for it") from error
+    except (Refused, standins.Malformed) as error:
+        raise _cannot_load(path, str(error)) from None
+    except Exception as error:
+        text = without_advice(str(error))
+        reason = text or f"its contents are damaged ({type(error).__name__})"
+        raise _cannot_load(path, reason) from (error if text else None)
+
+
+def _unchecked(path: str) -> Any:
+    """``torch.load`` as it is; code of the file runs, and its errors are its own."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False, mmap=False)
     except FileNotFoundError:
         raise
     except MemoryError as error:
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: not enough memory for it") from error
+        raise _cannot_load(path, "not enough memory for it") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {shown(reason, 300)}") from error
-    except Exception as error:
-        # Damaged bytes lead to errors of any kind; unchecked loading runs code of the file, whose errors are its own.
-        if not weights_only:
-            raise
-        raise CorruptCheckpointError(
-            f"{path} cannot be loaded as a checkpoint: its contents are damaged ({type(error).__name__})"
-        ) from error
+        raise _cannot_load(path, " ".join(str(error).split()) or type(error).__name__) from error
 
 
-def read_checkpoint(
-    path: str | os.PathLike[str], *, mmap: bool = False, unsafe: bool | None = None, map_location: Any = "cpu"
-) -> Any:
-    """Load what ``torch.save`` wrote.
+def read_checkpoint(path: str | os.PathLike[str], *, mmap: bool = False, unsafe: bool | None = None) -> Any:
+    """Load what ``torch.save`` wrote, to the CPU.
 
     Args:
         path: a local file, zip or pre-1.6 layout.
         mmap: leave tensors in the file until they are touched (zip layout only; others are read). Such tensors
             die with the file's bytes: never overwrite a file in place that is still in use.
         unsafe: unpickle without any check, which runs the file's code; ``None`` asks ``FAIRSEQ_UNSAFE_LOAD``.
-        map_location: as for ``torch.load``.
 
     Returns:
         The saved object. Objects of classes that are not needed (OmegaConf nodes, enums, old configs, NumPy
@@ -112,21 +131,31 @@ def read_checkpoint(
         CorruptCheckpointError: truncated, damaged or no checkpoint.
         UnsafeCheckpointError: it mentions names that are not known to be safe.
     """
+    return read_with_notes(path, mmap=mmap, unsafe=unsafe)[0]
+
+
+def read_with_notes(
+    path: str | os.PathLike[str], *, mmap: bool = False, unsafe: bool | None = None, verify: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """``read_checkpoint``, and the notes in the same file (see ``notes``).
+
+    Args:
+        verify: first compare the file with ``PATH.sha256``, if there is such a file.
+    """
     path = os.fspath(path)
     if unsafe is None:
         unsafe = allowed.unsafe_load_wanted()
     if unsafe:
+        if verify:
+            verify_checksum(path)
         logger.warning("loading %s unchecked (--unsafe-load): whatever code it carries is run", path)
-        return _torch_load(path, False, map_location, weights_only=False)
-    survey = survey_file(path)
-    objects = _stand_ins(path, survey.names)
-    # Swapping bytes is a change that a mapped tensor does not know of.
-    mmap = mmap and survey.is_zip and survey.is_native
-    del survey
-    with _allowing(objects):
-        state = _torch_load(path, mmap, map_location, weights_only=True)
-    try:
-        return standins.finish(state) if objects else state
-    except (pickle.UnpicklingError, TypeError, ValueError, AttributeError, LookupError) as error:
-        reason = shown(" ".join(str(error).split()) or type(error).__name__, 300)
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {reason}") from error
+        return _unchecked(path), read_notes(path)
+    with Source(path) as source:
+        if verify:
+            verify_checksum(path, source.digest)
+        survey = survey_source(source)
+        objects = _stand_ins(path, survey.names)
+        survey.tree = None
+        with _allowing(objects), _damage_named(path):
+            state = rebuild(source, survey, mmap)
+            return (standins.finish(state) if objects else state), notes_in(survey.archive)

@@ -8,7 +8,6 @@ written with NumPy 1.x, OmegaConf 2.0 or a plugin's enum loads without any of th
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,14 +15,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Bag", "PendingArray", "PendingDtype", "bag", "finish", "inert_functions", "marker"]
+__all__ = ["Bag", "Malformed", "PendingArray", "PendingDtype", "bag", "finish", "inert_functions", "marker"]
 
 _DTYPE_CODE = re.compile(r"[<>|=]?(?:[biufc]\d{1,2}|[SU]\d{1,6}|\?)")
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
-def _refuse(what: str) -> pickle.UnpicklingError:
-    return pickle.UnpicklingError(f"malformed checkpoint: {what}")
+class Malformed(ValueError):
+    """A file gives a stand-in what no writer of checkpoints would. Torch does not reword errors of this class."""
+
+
+def _refuse(what: str) -> Malformed:
+    return Malformed(f"malformed checkpoint: {what}")
 
 
 def named(obj: Any, path: str) -> Any:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import sys
-import zipfile
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
+from fairseq.serialization.archive import read_archive
 from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.inert import Ghost, Refused, Survey, TensorSpec, interpret
+from fairseq.serialization.source import Source
 from fairseq.serialization.trees import measure
 
-__all__ = ["Ghost", "Survey", "TensorSpec", "survey_file", "walk"]
+__all__ = ["Ghost", "Survey", "TensorSpec", "survey_file", "survey_source", "walk"]
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -28,10 +28,10 @@ _MAX_REPEATED = 2_000_000
 
 
 class _Bounded:
-    """A file that refuses to read more than it has, before memory for it is taken."""
+    """Bytes in memory as a file that refuses to read more than it has, before memory for it is taken."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._size = file, size
+    def __init__(self, data: bytes) -> None:
+        self._file, self._size = io.BytesIO(data), len(data)
 
     def read(self, count: int = -1) -> bytes:
         if count > self._size - self._file.tell():
@@ -44,87 +44,88 @@ class _Bounded:
             raise EOFError
         return line
 
-    def tell(self) -> int:
-        return self._file.tell()
+
+class _Kept:
+    """The same for a source that is read once: what was read is kept, so that it can be read again as it was."""
+
+    _AHEAD = 1 << 16
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._known, self._at = source, bytearray(), 0
+
+    def _have(self, end: int) -> None:
+        if end > self._source.size:
+            raise EOFError
+        if end > len(self._known):
+            begin = len(self._known)
+            ahead = min(max(end, begin + self._AHEAD), self._source.size)
+            self._known += self._source.read(begin, ahead - begin)
+
+    def read(self, count: int) -> bytes:
+        self._have(self._at + count)
+        data = bytes(self._known[self._at : self._at + count])
+        self._at += count
+        return data
+
+    def readline(self) -> bytes:
+        self._have(min(self._at + self._AHEAD, self._source.size))
+        end = self._known.find(b"\n", self._at, self._at + self._AHEAD) + 1
+        if not end:
+            raise EOFError
+        return self.read(end - self._at)
+
+    def seen(self) -> bytes:
+        """All that was read so far, from the first byte on."""
+        return bytes(self._known[: self._at])
 
 
-def _survey_zip(path: str, file: IO[bytes], size: int) -> Survey:
-    survey = Survey()
-    try:
-        archive = zipfile.ZipFile(file)
-        entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise Refused("it is truncated or damaged: the table at the end of the zip file is missing") from error
-    sizes: dict[str, int] = {}
-    folded: set[str] = set()
-    for entry in entries:
-        # torch finds entries whatever their case, and by all of their name; so one name must mean one entry.
-        if entry.filename != entry.orig_filename or not entry.filename.isascii() or entry.filename.lower() in folded:
-            raise Refused(f"its entry {shown(entry.filename)!r} has an ambiguous name")
-        folded.add(entry.filename.lower())
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise Refused(f"its entry {shown(entry.filename)!r} is compressed, which torch.save never does")
-        sizes[entry.filename] = entry.file_size
-    if sum(sizes.values()) > size:
-        raise Refused("its entries claim more bytes than the file has")
-    mains = [name for name in sizes if name.count("/") == 1 and name.endswith("/data.pkl")]
-    if len(mains) != 1:
-        raise Refused("it is a zip file, but torch.save did not write it (no data.pkl)")
-    root = mains[0].rpartition("/")[0]
-    if f"{root}/constants.pkl" in sizes:
+def _survey_zip(source: Source) -> Survey:
+    archive = read_archive(source)
+    if "constants.pkl" in archive.entries:
         raise Refused("it is a TorchScript archive; load it with torch.jit.load")
-    order = f"{root}/byteorder"
-    try:
-        data = archive.read(mains[0])
-        survey.is_native = order not in sizes or archive.read(order).decode("latin-1") == sys.byteorder
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise Refused("it is truncated or damaged (checksum of its contents)") from error
-    survey.tree = interpret(_Bounded(io.BytesIO(data), len(data)), survey)
-    del data
+    survey = Survey(archive=archive, description=archive.read("data.pkl"))
+    order = archive.read("byteorder") if "byteorder" in archive.entries else b"little"
+    if order not in (b"little", b"big"):
+        raise Refused(f"its numbers are in the byte order {shown(order[:20].decode('latin-1'))!r}")
+    survey.is_native = order == sys.byteorder.encode()
+    survey.tree = interpret(_Bounded(survey.description), survey)
     for storage in survey.storages.values():
-        if sizes.get(f"{root}/data/{storage.key}", -1) < storage.num_bytes:
+        entry = archive.entries.get(f"data/{storage.key}")
+        if entry is None or entry.size < storage.num_bytes:
             raise Refused(f"tensor data {shown(storage.key)!r} is missing or too short")
     return survey
 
 
-def _survey_legacy(file: IO[bytes], size: int) -> Survey:
+def _survey_legacy(source: Source) -> Survey:
     survey = Survey(is_zip=False)
-    bounded = _Bounded(file, size)
     # One byte tells a pickle from anything else; the magic number is a pickle of its own.
-    head = file.read(10)
+    head = source.read(0, min(10, source.size))
     if head[8:10] == b'{"':
         raise Refused("it looks like a safetensors file; fairseq-checkpoint convert makes a checkpoint of it")
     if head[:1] != b"\x80":
         raise Refused("it is no checkpoint (neither a zip file nor a pickle)")
-    file.seek(0)
-    if interpret(bounded, Survey()) != _LEGACY_MAGIC or interpret(bounded, Survey()) != _LEGACY_PROTOCOL:
+    kept = _Kept(source)
+    if interpret(kept, Survey()) != _LEGACY_MAGIC or interpret(kept, Survey()) != _LEGACY_PROTOCOL:
         raise Refused("it is a pickle, but torch.save did not write it")
-    interpret(bounded, survey)
-    survey.tree = interpret(bounded, survey)
-    keys = interpret(bounded, Survey())
+    interpret(kept, survey)
+    survey.tree = interpret(kept, survey)
+    keys = interpret(kept, Survey())
     if not isinstance(keys, list) or any(not isinstance(key, str) or key not in survey.storages for key in keys):
         raise Refused("its list of tensor data is damaged")
-    position = file.tell()
+    survey.description = kept.seen()
+    position = len(survey.description)
+    if len(set(keys)) != len(keys):
+        raise Refused("its list of tensor data is damaged")
     for key in keys:
         storage = survey.storages[key]
-        file.seek(position)
-        if int.from_bytes(file.read(8), "little") != storage.num_items:
+        if int.from_bytes(source.read(position, 8), "little") != storage.num_items:
             raise Refused(f"tensor data {shown(key)!r} has another size than was said")
         position += 8 + storage.num_bytes
-        if position > size:
+        if position > source.size:
             raise Refused("it is truncated: tensor data is missing")
     if len(set(keys)) < len(survey.storages):
         raise Refused("tensor data is missing")
     return survey
-
-
-def _refuse_other_than_files(path: str) -> None:
-    """A pipe would be waited for without end, and a device has no size."""
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: it is a folder; name a file in it")
-    if not stat.S_ISREG(mode):
-        raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: it is no regular file")
 
 
 def _parts(node: Any) -> Any:
@@ -143,37 +144,42 @@ def _refuse_endless(tree: Any) -> None:
         raise Refused("its contents repeat themselves without end")
 
 
-def survey_file(path: str | os.PathLike[str]) -> Survey:
+def survey_source(source: Source) -> Survey:
     """Read the description inside a checkpoint; see the module's text for what is refused.
 
     Args:
-        path: a local file in either of torch's layouts (zip, or the pickle sequence before 1.6).
+        source: in either of torch's layouts (zip, or the pickle sequence before 1.6).
+
+    Raises:
+        CorruptCheckpointError: it is no checkpoint, or damaged, or claims more data than it has.
+    """
+    try:
+        if source.size == 0:
+            raise Refused("it is empty")
+        if source.size >= 262 and source.read(257, 5) == b"ustar":
+            raise Refused(
+                "it is a tar archive, a layout of torch before 0.1.10 or a packed model; unpack it, or load and "
+                "save it again with an old torch"
+            )
+        is_zip = source.read(0, min(4, source.size)) == b"PK\x03\x04"
+        survey = _survey_zip(source) if is_zip else _survey_legacy(source)
+        _refuse_endless(survey.tree)
+        return survey
+    except Refused as refusal:
+        raise CorruptCheckpointError(
+            f"{source.path} cannot be loaded as a checkpoint: {refusal}"
+        ) from refusal.__cause__
+
+
+def survey_file(path: str | os.PathLike[str]) -> Survey:
+    """``survey_source`` of a local file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CorruptCheckpointError: it is no checkpoint, or damaged, or claims more data than it has.
+        CorruptCheckpointError: as ``survey_source``; also a folder, a pipe or a device.
     """
-    path = os.fspath(path)
-    _refuse_other_than_files(path)
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        try:
-            if size == 0:
-                raise Refused("it is empty")
-            head = file.read(4)
-            file.seek(257)
-            is_tar = file.read(5) == b"ustar"
-            file.seek(0)
-            if is_tar:
-                raise Refused(
-                    "it is a tar archive, a layout of torch before 0.1.10 or a packed model; unpack it, or load and "
-                    "save it again with an old torch"
-                )
-            survey = _survey_zip(path, file, size) if head == b"PK\x03\x04" else _survey_legacy(file, size)
-            _refuse_endless(survey.tree)
-            return survey
-        except Refused as refusal:
-            raise CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {refusal}") from refusal.__cause__
+    with Source(path) as source:
+        return survey_source(source)
 
 
 def walk(tree: Any) -> Iterator[tuple[str, Any]]:

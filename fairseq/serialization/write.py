@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import torch
@@ -161,8 +161,12 @@ def write_checksum(path: str | os.PathLike[str]) -> None:
         out.write(f"{_digest(path)}  {os.path.basename(path)}\n".encode())
 
 
-def verify_checksum(path: str | os.PathLike[str]) -> bool:
+def verify_checksum(path: str | os.PathLike[str], digest: Callable[[], str] | None = None) -> bool:
     """Compare a file with ``PATH.sha256``.
+
+    Args:
+        path: the file.
+        digest: gives the checksum of the file where it is open already; it is opened otherwise.
 
     Returns:
         Whether there is such a checksum.
@@ -176,7 +180,7 @@ def verify_checksum(path: str | os.PathLike[str]) -> bool:
             expected = file.read(200).split()
     except FileNotFoundError:
         return False
-    if not expected or _digest(path) != expected[0]:
+    if not expected or (digest() if digest is not None else _digest(path)) != expected[0]:
         raise CorruptCheckpointError(
             f"{path} is damaged: its checksum is not the one in {path}.sha256. Without that file it is not compared."
         )
