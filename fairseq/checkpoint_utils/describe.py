@@ -9,7 +9,7 @@ from typing import Any
 from fairseq.compat import allowed
 from fairseq.serialization.archive import read_archive
 from fairseq.serialization.errors import CorruptCheckpointError, shown
-from fairseq.serialization.inert import Refused
+from fairseq.serialization.keys import Refused
 from fairseq.serialization.read import names_torch_knows
 from fairseq.serialization.source import Source
 from fairseq.serialization.survey import Ghost, TensorSpec, survey_source

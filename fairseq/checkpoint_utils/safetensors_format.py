@@ -12,16 +12,20 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 from argparse import Namespace
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
+from fairseq.serialization import strict_json
 from fairseq.serialization.errors import CorruptCheckpointError, shown
+from fairseq.serialization.keys import KeyGuard, Refused
+from fairseq.serialization.source import Source
+from fairseq.serialization.standins import DTYPE_CODE, Malformed
 from fairseq.serialization.write import replacing
 
 __all__ = ["read_safetensors", "write_safetensors"]
@@ -104,45 +108,66 @@ class _Encoder:
 _SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
-def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if set(value) != {_MARK}:
-        return {key: _decode(item, tensors) for key, item in value.items()}
-    kind, body = value[_MARK]
-    if kind == "tensor":
-        return tensors[body]
-    if kind == "float":
-        return float(body)
-    if kind == "namespace":
-        return Namespace(**_decode(body, tensors))
-    if kind in ("dict", "ordered"):
-        pairs = [(_decode(key, tensors), _decode(item, tensors)) for key, item in body]
-        return OrderedDict(pairs) if kind == "ordered" else dict(pairs)
-    if kind in _SEQUENCES:
-        return _SEQUENCES[kind](_decode(item, tensors) for item in body)
-    if kind == "bytes":
-        return base64.b64decode(body)
-    if kind in ("array", "scalar"):
-        dtype, shape, raw = body
-        if np.dtype(dtype).kind not in "biufcSU":
-            raise ValueError(f"an array of {dtype}")
-        array = np.frombuffer(base64.b64decode(raw), dtype=dtype).reshape(shape).copy()
-        return array if kind == "array" else array[()]
-    if kind == "dtype":
-        return _known_dtype(body)
-    if kind == "path":
-        return Path(body)
-    raise ValueError(f"it holds a {kind!r}, which this version does not know")
+class _Decoder:
+    """The way back from ``_Encoder``; what it makes is checked as in a pickle."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        self._tensors = tensors
+        self._keys = KeyGuard()
+
+    def decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if set(value) != {_MARK}:
+            return {key: self.decode(item) for key, item in value.items()}
+        kind, body = value[_MARK]
+        if kind == "namespace":
+            return Namespace(**self.decode(body))
+        if kind in ("dict", "ordered"):
+            pairs = [(self.decode(key), self.decode(item)) for key, item in body]
+            self._keys.check(key for key, _ in pairs)
+            return OrderedDict(pairs) if kind == "ordered" else dict(pairs)
+        if kind in _SEQUENCES:
+            items = [self.decode(item) for item in body]
+            if kind != "tuple":
+                self._keys.check(items)
+            return _SEQUENCES[kind](items)
+        if not isinstance(kind, str) or kind not in _LEAVES:
+            raise Refused(f"it holds a {shown(str(kind))!r}, which this version does not know")
+        return self._tensors[body] if kind == "tensor" else _LEAVES[kind](body)
 
 
-def _known_dtype(name: str) -> torch.dtype:
+def _array(body: Any) -> np.ndarray:
+    dtype, shape, raw = body
+    if not isinstance(dtype, str) or not DTYPE_CODE.fullmatch(dtype):
+        raise Refused(f"an array of {shown(str(dtype))}")
+    return np.frombuffer(base64.b64decode(raw), dtype=dtype).reshape(shape).copy()
+
+
+def _float(text: Any) -> float:
+    if text not in ("nan", "inf", "-inf"):
+        raise Refused(f"the number {shown(str(text))}")
+    return float(text)
+
+
+def _known_dtype(name: Any) -> torch.dtype:
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"it holds the dtype {name!r}")
+        raise Refused(f"it holds the dtype {shown(name)!r}")
     return dtype
+
+
+_LEAVES: dict[str, Callable[[Any], Any]] = {
+    "tensor": str,
+    "float": _float,
+    "bytes": base64.b64decode,
+    "array": _array,
+    "scalar": lambda body: _array(body)[()],
+    "dtype": _known_dtype,
+    "path": Path,
+}
 
 
 def write_safetensors(state: dict[str, Any], path: str) -> None:
@@ -182,51 +207,60 @@ def read_safetensors(path: str) -> dict[str, Any]:
     """The checkpoint in a safetensors file; one that other programs wrote has a ``model`` and nothing else.
 
     Raises:
-        CorruptCheckpointError: not such a file, or its header does not fit its size.
+        CorruptCheckpointError: not such a file, or its header does not fit its size, or its metadata holds what no
+            checkpoint needs.
     """
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(size - 8, _MAX_HEADER):
-            raise CorruptCheckpointError(f"{path} is no safetensors file: its header does not fit into it")
+    with Source(path) as source:
         try:
-            header = json.loads(file.read(length))
-            metadata = header.pop("__metadata__", None) or {}
-            entries = [(name, _entry(name, item, size - 8 - length)) for name, item in header.items()]
-            _refuse_overlaps(entries)
-            tensors: OrderedDict[str, torch.Tensor] = OrderedDict()
-            for name, (dtype, shape, begin, end) in entries:
-                file.seek(8 + length + begin)
-                raw = bytearray(file.read(end - begin))
-                empty = torch.empty(0, dtype=dtype)
-                tensors[name] = (torch.frombuffer(raw, dtype=dtype) if raw else empty).reshape(shape)
-            state = _decode(json.loads(metadata.get("fairseq", "{}")), tensors)
-        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
-            reason = shown(" ".join(str(error).split()))
-            raise CorruptCheckpointError(f"{path} is no safetensors file, or damaged: {reason}") from error
+            return _read(source)
+        except (Refused, Malformed) as error:
+            reason = str(error)
+        except MemoryError:
+            reason = "not enough memory for it"
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError, ArithmeticError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        raise CorruptCheckpointError(f"{path} is no safetensors file, or damaged: {shown(reason)}")
+
+
+def _read(source: Source) -> dict[str, Any]:
+    length = int.from_bytes(source.read(0, 8), "little") if source.size >= 8 else 0
+    if not 2 <= length <= min(source.size - 8, _MAX_HEADER):
+        raise Refused("its header does not fit into it")
+    header = strict_json.loads(source.read(8, length))
+    if not isinstance(header, dict):
+        raise Refused("its header is no table of tensors")
+    metadata = header.pop("__metadata__", None) or {}
+    entries = [(name, _entry(name, item)) for name, item in header.items()]
+    _refuse_gaps([entry for _, entry in entries], source.size - 8 - length)
+    tensors: OrderedDict[str, torch.Tensor] = OrderedDict()
+    for name, (dtype, shape, begin, end) in entries:
+        data = source.copy(8 + length + begin, end - begin)
+        tensors[name] = torch.tensor([], dtype=dtype).set_(data).reshape(shape)  # type: ignore[call-overload]
+    state = _Decoder(tensors).decode(strict_json.loads(metadata.get("fairseq", "{}")))
     if not isinstance(state, dict):
-        raise CorruptCheckpointError(f"{path} is damaged: its metadata is no dictionary")
-    model = OrderedDict((name, tensor) for name, tensor in tensors.items() if not name.startswith(_OTHERS))
-    state["model"] = model
+        raise Refused("its metadata is no dictionary")
+    state["model"] = OrderedDict((name, value) for name, value in tensors.items() if not name.startswith(_OTHERS))
     return state
 
 
-def _refuse_overlaps(entries: list[tuple[str, tuple[torch.dtype, list[int], int, int]]]) -> None:
-    """Bytes belong to one tensor; otherwise a small file could hold any number of large ones."""
+def _refuse_gaps(entries: list[tuple[torch.dtype, list[int], int, int]], size: int) -> None:
+    """Each byte belongs to one tensor; otherwise a small file could hold any number of large ones, or hide data."""
     last = 0
-    for begin, end in sorted((begin, end) for _, (_, _, begin, end) in entries):
-        if begin < last:
-            raise ValueError("its tensors overlap")
+    for begin, end in sorted((begin, end) for _, _, begin, end in entries):
+        if begin != last:
+            raise Refused("its tensors overlap, or leave room between them")
         last = end
+    if last != size:
+        raise Refused("its tensors do not end where the file ends")
 
 
-def _entry(name: str, item: dict[str, Any], room: int) -> tuple[torch.dtype, list[int], int, int]:
+def _entry(name: str, item: dict[str, Any]) -> tuple[torch.dtype, list[int], int, int]:
+    if item["dtype"] not in _DTYPES:
+        raise Refused(f"{shown(name)} is of the unknown type {shown(str(item['dtype']))}")
     dtype, shape, (begin, end) = _DTYPES[item["dtype"]], item["shape"], item["data_offsets"]
-    count = 1
-    for length in shape:
-        if type(length) is not int or length < 0:
-            raise ValueError(f"{name} has the shape {shape}")
-        count *= length
-    if not 0 <= begin <= end <= room or end - begin != count * dtype.itemsize:
-        raise ValueError(f"{name} does not fit into the file")
+    numbers = [*shape, begin, end]
+    if len(shape) > 64 or any(type(number) is not int or not 0 <= number < 1 << 62 for number in numbers):
+        raise Refused(f"{shown(name)} has no usable shape or place")
+    if begin > end or end - begin != math.prod(shape) * dtype.itemsize:
+        raise Refused(f"{shown(name)} does not fit into its place in the file")
     return dtype, shape, begin, end

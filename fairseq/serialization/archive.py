@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fairseq.serialization.errors import shown
-from fairseq.serialization.inert import Refused
+from fairseq.serialization.keys import Refused
 from fairseq.serialization.source import Source
 
 __all__ = ["Archive", "Entry", "read_archive"]
@@ -24,6 +24,8 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+# Size -> layout of what follows the data of a record whose sizes are told there.
+_TRAILERS = {layout.size: layout for layout in (struct.Struct("<4s3L"), struct.Struct("<4sL2Q"))}
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 # The two flags that writers set: sizes follow the data; names are UTF-8.
 _SIZES_FOLLOW, _UTF8 = 1 << 3, 1 << 11
@@ -154,7 +156,9 @@ def _listed(source: Source) -> Iterator[_Listed]:
         if at + _CENTRAL.size > len(data):
             raise Refused("the list of its entries is damaged")
         fields = _CENTRAL.unpack_from(data, at)
-        mark, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment, disk, _, _, header = fields
+        mark, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment, disk, _, _, header = (
+            fields
+        )
         at += _CENTRAL.size
         raw_name, extra = data[at : at + name_length], data[at + name_length : at + name_length + extra_length]
         at += name_length + extra_length
@@ -207,11 +211,11 @@ def _after(source: Source, listed: _Listed, end: int, following: int) -> None:
     if not listed.flags & _SIZES_FOLLOW:
         if room == 0:
             return
-    else:
-        for layout in ("<4sLQQ", "<4sLLL"):
-            if room == struct.calcsize(layout) and (layout == "<4sLQQ" or listed.size <= _FULL32):
-                if source.read(end, room) == struct.pack(layout, b"PK\7\x08", listed.crc, listed.size, listed.size):
-                    return
+    elif room in _TRAILERS:
+        wide = room == max(_TRAILERS)
+        size = listed.size if wide else min(listed.size, _FULL32)
+        if source.read(end, room) == _TRAILERS[room].pack(b"PK\7\x08", listed.crc, size, size) and size == listed.size:
+            return
     raise Refused("its entries overlap, or leave room between them")
 
 

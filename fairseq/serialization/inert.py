@@ -9,12 +9,12 @@ torch never writes.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fairseq.serialization.errors import shown
-from fairseq.serialization.trees import measure
+from fairseq.serialization.keys import KeyGuard, Refused, check_hashable
 
 if TYPE_CHECKING:
     from fairseq.serialization.archive import Archive
@@ -63,18 +63,10 @@ _OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": 
 _OLD_NAMES = {"unicode": "str", "long": "int", "xrange": "range"}
 
 
-# Python hashes a number modulo 2^61 - 1.
-_LARGE_KEY = 1 << 60
-_MAX_ODD_KEYS = 10_000
-_MAX_KEY_SIZE = 1000  # values in a tuple that is a key, shared ones counted each time
 _MAX_NAME = 1000
 # A view may repeat its data (``expand``), but not to something far larger than what a file of any size holds.
 _MAX_EXPANDED_BYTES = 16 << 20
 _CONTAINERS = ("builtins.set", "builtins.frozenset", "collections.deque", "collections.Counter")
-
-
-class Refused(Exception):
-    """Why a file is turned down; becomes a CorruptCheckpointError with the file's name."""
 
 
 @dataclass
@@ -184,21 +176,7 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
         super().__init__(file, fix_imports=False, encoding="latin1")
         self.survey = survey
         self._ghosts: dict[str, type[Ghost]] = {}
-        self._num_odd_keys = 0
-
-    def check_keys(self, keys: Iterable[Any]) -> None:
-        """Refuse keys that could share a hash: a table of those takes quadratic time to fill."""
-        for key in keys:
-            if isinstance(key, (str, bytes, float, bool, type(None))):
-                continue
-            if type(key) is int:
-                if abs(key) >= _LARGE_KEY:
-                    raise Refused("a number beyond 2^60 is the key of a dictionary")
-                continue
-            _check_hashable(key)
-            self._num_odd_keys += 1
-            if self._num_odd_keys > _MAX_ODD_KEYS:
-                raise Refused("too many keys of dictionaries are neither text nor numbers")
+        self.keys = KeyGuard()
 
     def find_class(self, module: str, name: str) -> Any:
         module, name = _OLD_MODULES.get(module, module), _OLD_NAMES.get(name, name)
@@ -236,12 +214,6 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
         return _Storage(key, kind, num_items)
 
 
-def _check_hashable(key: Any) -> None:
-    """Refuse a tuple whose hash would take forever: a few bytes can nest one tuple twice in another, many times."""
-    if isinstance(key, tuple) and measure(key).size > _MAX_KEY_SIZE:
-        raise Refused("a tuple that repeats itself is the key of a dictionary")
-
-
 # Numbers in decimal text (INT, LONG, FLOAT) are left out: torch does not read them, and long ones take long to convert.
 _ALLOWED_OPCODES = """
     PROTO STOP MARK POP DUP GLOBAL STACK_GLOBAL INST OBJ NEWOBJ REDUCE BUILD BINPERSID
@@ -256,7 +228,7 @@ def _after_checking_keys(opcode: bytes, keys: Callable[[list[Any]], list[Any]]) 
     load = pickle._Unpickler.dispatch[opcode[0]]  # type: ignore[attr-defined]
 
     def checked(self: Any) -> None:
-        self.check_keys(keys(self.stack))
+        self.keys.check(keys(self.stack))
         load(self)
 
     return checked
@@ -318,7 +290,7 @@ def _call(cls: type[Ghost], path: str, args: tuple[Any, ...]) -> Any:
     if path == "collections.OrderedDict" and len(args) == 1 and isinstance(args[0], list):
         pairs = [item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2]
         for key, _ in pairs:
-            _check_hashable(key)
+            check_hashable(key)
         ghost.update(pairs)
     return ghost
 

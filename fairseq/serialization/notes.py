@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from fairseq.serialization.archive import Archive, read_archive
 from fairseq.serialization.errors import CorruptCheckpointError
-from fairseq.serialization.inert import Refused
+from fairseq.serialization.keys import Refused
 from fairseq.serialization.source import Source
 
 __all__ = ["NOTES", "add_notes", "notes_in", "read_notes"]

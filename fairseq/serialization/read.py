@@ -21,7 +21,7 @@ import torch
 from fairseq.compat import allowed
 from fairseq.serialization import standins
 from fairseq.serialization.errors import CorruptCheckpointError, UnsafeCheckpointError, shown, without_advice
-from fairseq.serialization.inert import Refused
+from fairseq.serialization.keys import Refused
 from fairseq.serialization.notes import notes_in, read_notes
 from fairseq.serialization.rebuild import rebuild
 from fairseq.serialization.source import Source

@@ -1,8 +1,9 @@
 """From a survey to the real object: the surveyed bytes, torch's restricted unpickler, tensor data by our own offsets.
 
 ``torch.load`` would look for the zip file's records itself, in a file opened anew. Here its unpickler (the one behind
-``weights_only=True``) is given the very bytes that were surveyed, and every tensor's data comes from the record that was
-checked. Files of the older layout have no records: ``torch.load`` gets them as a stream that begins with those bytes.
+``weights_only=True``) is given the very bytes that were surveyed, and the data of every tensor comes from the record
+that was checked. Files of the older layout have no records: ``torch.load`` gets them as a stream that begins with those
+bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 
-from fairseq.serialization.inert import Refused, Survey
+from fairseq.serialization.inert import Survey
+from fairseq.serialization.keys import Refused
 from fairseq.serialization.source import Source
 
 __all__ = ["rebuild"]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from fairseq.serialization.errors import CorruptCheckpointError
-from fairseq.serialization.inert import Refused
+from fairseq.serialization.keys import Refused
 
 __all__ = ["Source", "mapped_ranges"]
 
@@ -114,7 +114,7 @@ class Source:
             raise Refused("it is truncated")
         held = torch.empty(count, dtype=torch.uint8)
         if count:
-            self.read_into(offset, memoryview(held.numpy()))
+            self.read_into(offset, memoryview(held.numpy()))  # type: ignore[arg-type]
         return held.untyped_storage()
 
     def map(self, offset: int, count: int) -> torch.UntypedStorage:

@@ -15,9 +15,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Bag", "Malformed", "PendingArray", "PendingDtype", "bag", "finish", "inert_functions", "marker"]
+__all__ = [
+    "DTYPE_CODE",
+    "Bag",
+    "Malformed",
+    "PendingArray",
+    "PendingDtype",
+    "bag",
+    "finish",
+    "inert_functions",
+    "marker",
+]
 
-_DTYPE_CODE = re.compile(r"[<>|=]?(?:[biufc]\d{1,2}|[SU]\d{1,6}|\?)")
+DTYPE_CODE = re.compile(r"[<>|=]?(?:[biufc]\d{1,2}|[SU]\d{1,6}|\?)")
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -90,7 +100,7 @@ class PendingDtype(Bag):
         code = self.args[0] if self.args else None
         if isinstance(code, bytes):
             code = code.decode("ascii", "replace")
-        if not isinstance(code, str) or not _DTYPE_CODE.fullmatch(code):
+        if not isinstance(code, str) or not DTYPE_CODE.fullmatch(code):
             raise _refuse(f"NumPy dtype {code!r}")
         dtype = np.dtype(code)
         order = self.state.get("order", "=")

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Record:
-    """An entry: what its list says; ``local`` overrides what stands before its data (name, flags, method, crc, size)."""
+    """An entry. ``local`` and ``listed`` override what is said before its data and in the list (name, flags, ...)."""
 
     name: str
     data: bytes
