@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from fairseq.logging.lines import forget_standard_output, setup_logging, use_utf8
+from fairseq.serialization.errors import without_advice
 from fairseq.utils.source_names import naming_source
 
 __all__ = ["naming_source", "run_command", "setup_logging"]
@@ -76,7 +77,12 @@ def report(error: BaseException, stream: TextIO | None = None) -> None:
         return
     # str() of a KeyError is the message in quotes.
     text = error.args[0] if type(error) is KeyError and len(error.args) == 1 else error
-    message = " ".join(str(text).split()) or _explain_silent(error)
+    message = " ".join(str(text).split())
+    if "weights_only" in message:
+        # A plug-in or library called torch.load itself. Torch advises to load the file unchecked; we do not.
+        reason = without_advice(message) or "its contents are no plain data"
+        message = f"a file was refused by torch.load: {reason}. fairseq-patch mends such calls in plug-ins"
+    message = message or _explain_silent(error)
     stream.write(f"{type(error).__name__}: {message}\n")
     stream.flush()
 

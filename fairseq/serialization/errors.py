@@ -36,9 +36,25 @@ _ADVICE = re.compile(
 )
 
 
+_INSTRUCTION = re.compile(r"Unsupported operand (\d+)")
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+
+
 def without_advice(text: str) -> str:
-    """An error's text in one line; nothing, if torch advises in it to load the file without checks."""
-    return "" if _ADVICE.search(text) else " ".join(text.split())
+    """An error's text in one line. If torch advises in it to load the file without checks, what torch found instead.
+
+    Returns:
+        Nothing, if there is nothing to tell besides the advice.
+    """
+    found = _INSTRUCTION.search(text)
+    if found:
+        return f"byte {int(found[1]):#x} in it is no instruction that torch.save writes (is it of pickle protocol 2?)"
+    if not _ADVICE.search(text):
+        return " ".join(text.split())
+    found = _GLOBAL.search(text)
+    if found:
+        return f"it mentions {shown(found[1])}, which is not known to be safe"
+    return ""
 
 
 class CheckpointError(RuntimeError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fairseq.serialization.errors import shown
-from fairseq.serialization.keys import KeyGuard, Refused, check_hashable
+from fairseq.serialization.keys import KeyGuard, Refused
 
 if TYPE_CHECKING:
     from fairseq.serialization.archive import Archive
@@ -66,6 +66,8 @@ _OLD_NAMES = {"unicode": "str", "long": "int", "xrange": "range"}
 _MAX_NAME = 1000
 # A view may repeat its data (``expand``), but not to something far larger than what a file of any size holds.
 _MAX_EXPANDED_BYTES = 16 << 20
+_SETS = ("builtins.set", "builtins.frozenset", "collections.Counter")
+_HASHING = (*_SETS, "collections.OrderedDict", "collections.defaultdict")
 _CONTAINERS = ("builtins.set", "builtins.frozenset", "collections.deque", "collections.Counter")
 
 
@@ -185,11 +187,11 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
             raise Refused(f"it mentions a name of {len(path)} letters")
         self.survey.names.add(path)
         if path not in self._ghosts:
-            survey = self.survey
+            survey, keys = self.survey, self.keys
 
             def make(cls: type[Ghost], *args: Any, **kwargs: Any) -> Any:
                 survey.called.add(path)
-                return _call(cls, path, args)
+                return _call(cls, path, args, keys)
 
             self._ghosts[path] = type("Ghost", (Ghost,), {"path": path, "__new__": make})
         return self._ghosts[path]
@@ -258,7 +260,7 @@ InertUnpickler.dispatch.update(
 )
 
 
-def _call(cls: type[Ghost], path: str, args: tuple[Any, ...]) -> Any:
+def _call(cls: type[Ghost], path: str, args: tuple[Any, ...], keys: KeyGuard) -> Any:
     """A name of the file is called; describe the result, refuse what would take memory out of proportion."""
     module, _, name = path.rpartition(".")
     if module == "torch._utils" and name in _REBUILD:
@@ -287,12 +289,18 @@ def _call(cls: type[Ghost], path: str, args: tuple[Any, ...]) -> Any:
         raise Refused(f"it makes a {name} of a range")
     ghost = Ghost.__new__(Ghost, *args)
     ghost.__class__ = cls
+    for items in args if path in _HASHING else ():
+        keys.check(items if isinstance(items, (set, frozenset)) or path in _SETS else _first_of_pairs(items))
     if path == "collections.OrderedDict" and len(args) == 1 and isinstance(args[0], list):
-        pairs = [item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2]
-        for key, _ in pairs:
-            check_hashable(key)
-        ghost.update(pairs)
+        ghost.update(item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2)
     return ghost
+
+
+def _first_of_pairs(items: Any) -> list[Any]:
+    if isinstance(items, dict):
+        return list(items)
+    pairs = items if isinstance(items, (list, tuple)) else ()
+    return [pair[0] for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
 
 
 def _tensor(function: str, args: tuple[Any, ...]) -> TensorSpec:

@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -77,6 +78,11 @@ def _stand_ins(path: str | os.PathLike[str], names: set[str]) -> list[Any]:
     return found
 
 
+def _without_advice(error: Exception) -> Exception | None:
+    """The error, if it may be shown as a cause."""
+    return error if without_advice(str(error)) == " ".join(str(error).split()) else None
+
+
 def _cannot_load(path: str, reason: str) -> CorruptCheckpointError:
     return CorruptCheckpointError(f"{path} cannot be loaded as a checkpoint: {shown(reason, 300)}")
 
@@ -96,9 +102,8 @@ def _damage_named(path: str) -> Iterator[None]:
     except (Refused, standins.Malformed) as error:
         raise _cannot_load(path, str(error)) from None
     except Exception as error:
-        text = without_advice(str(error))
-        reason = text or f"its contents are damaged ({type(error).__name__})"
-        raise _cannot_load(path, reason) from (error if text else None)
+        reason = without_advice(str(error)) or f"its contents are damaged ({type(error).__name__})"
+        raise _cannot_load(path, reason) from _without_advice(error)
 
 
 def _unchecked(path: str) -> Any:
@@ -110,7 +115,8 @@ def _unchecked(path: str) -> Any:
     except MemoryError as error:
         raise _cannot_load(path, "not enough memory for it") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise _cannot_load(path, " ".join(str(error).split()) or type(error).__name__) from error
+        reason = without_advice(str(error)) or type(error).__name__
+        raise _cannot_load(path, reason) from _without_advice(error)
 
 
 def read_checkpoint(path: str | os.PathLike[str], *, mmap: bool = False, unsafe: bool | None = None) -> Any:
@@ -156,6 +162,8 @@ def read_with_notes(
         survey = survey_source(source)
         objects = _stand_ins(path, survey.names)
         survey.tree = None
-        with _allowing(objects), _damage_named(path):
+        with _allowing(objects), _damage_named(path), warnings.catch_warnings():
+            # Of other pickle protocols torch says that they may not be supported; if so, the error says it too.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             state = rebuild(source, survey, mmap)
             return (standins.finish(state) if objects else state), notes_in(survey.archive)

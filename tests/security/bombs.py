@@ -44,6 +44,14 @@ def colliding(count: int) -> bytes:
     return body + pickle.SETITEMS
 
 
+def numbers_with_one_hash(count: int, pairs: bool = False) -> bytes:
+    """A list of such numbers, or of pairs that begin with one."""
+    body = pickle.EMPTY_LIST + pickle.MARK
+    for index in range(1, count):
+        body += number(index * (2**61 - 1)) + (pickle.NONE + pickle.TUPLE2 if pairs else b"")
+    return body + pickle.APPENDS
+
+
 def in_namespace(body: bytes) -> bytes:
     start = name("argparse", "Namespace") + pickle.EMPTY_TUPLE + pickle.NEWOBJ
     return start + pickle.EMPTY_DICT + text("x") + body + pickle.SETITEM + pickle.BUILD
@@ -85,6 +93,12 @@ def bombs() -> dict[str, bytes]:
         "range in a defaultdict": call("collections", "defaultdict", pickle.NONE, a_range(HUGE)),
         "range in bytes": call("builtins", "bytearray", a_range(HUGE)),
         "range in a size": call("torch", "Size", a_range(HUGE)),
+        "called set with one hash": call("builtins", "set", numbers_with_one_hash(12_000)),
+        "frozenset with one hash": call("builtins", "frozenset", numbers_with_one_hash(12_000)),
+        "pairs with one hash": call("collections", "OrderedDict", numbers_with_one_hash(12_000, pairs=True)),
+        "defaultdict with one hash": call(
+            "collections", "defaultdict", pickle.NONE, numbers_with_one_hash(12_000, pairs=True)
+        ),
         "buffer": call("builtins", "bytearray", number(HUGE)),
         "state of a tensor": tensor(1, (1,)) + where + pickle.BUILD,
         "state of a new tensor": name("torch", "FloatTensor")

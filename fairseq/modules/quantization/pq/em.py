@@ -11,6 +11,8 @@ from typing import List
 import torch
 from torch import Tensor
 
+from fairseq.serialization.read import read_checkpoint
+
 __all__ = ["EM", "EmptyClusterResolveError"]
 
 logger = logging.getLogger(__name__)
@@ -113,4 +115,4 @@ class EM:
     def load(self, path: str, layer: str) -> None:
         """Read what :meth:`save` wrote."""
         for name in ("centroids", "assignments"):
-            setattr(self, name, torch.load(os.path.join(path, f"{layer}_{name}.pth"), weights_only=True))
+            setattr(self, name, read_checkpoint(os.path.join(path, f"{layer}_{name}.pth"), unsafe=False))
