@@ -15,6 +15,7 @@ from fairseq.checkpoint_utils.shards import files_of, join
 from fairseq.file_io import PathManager
 from fairseq.serialization.errors import CheckpointError
 from fairseq.serialization.mapped import MappedTensors
+from fairseq.utils.embeddings import weights_follow
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,7 +132,8 @@ def _model_for(
 
 def _model_from_rows(task: Any, cfg: Any, state: dict[str, Any], files: list[str], strict: bool) -> nn.Module:
     """Build a model whose parameters are spread over files, each with some rows of all of them, and fill it."""
-    model = _build_model(task, cfg, {})
+    with weights_follow():
+        model = _build_model(task, cfg, {})
     history = state.get("optimizer_history") or [{}]
     if history[-1].get("num_updates") is not None:
         model.set_num_updates(history[-1]["num_updates"])

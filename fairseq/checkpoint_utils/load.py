@@ -10,7 +10,7 @@ from typing import Any
 
 from fairseq.compat.allowed import unsafe_load_wanted
 from fairseq.file_io import PathManager
-from fairseq.serialization.checks import check_history, check_options
+from fairseq.serialization.checks import check_history, check_options, check_paths
 from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.notes import NOTES
 from fairseq.serialization.read import read_with_notes
@@ -61,6 +61,8 @@ def load_checkpoint_to_cpu(
         CorruptCheckpointError: it is no checkpoint, or damaged.
         UnsafeCheckpointError: it holds objects that are not known to be safe; the message says how to allow them.
     """
+    from omegaconf import OmegaConf
+
     path = os.fspath(path)
     local = _local_copy(path, load_on_all_ranks)
     state, notes = read_with_notes(local, mmap=mmap, verify=checksums_wanted())
@@ -80,6 +82,8 @@ def load_checkpoint_to_cpu(
         if cfg is not None:
             state["cfg"] = _as_config(cfg, arg_overrides)
         upgrade_state(state)
+        if state.get("cfg") is not None and not unsafe_load_wanted():
+            check_paths(path, OmegaConf.to_container(state["cfg"]), arg_overrides or {})
     check_history(path, state)
     return state
 

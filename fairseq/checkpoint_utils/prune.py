@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fairseq import checkpoint_utils
+from fairseq.utils.embeddings import do_weights_follow
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +91,7 @@ def _set(model_cfg: Any, name: str, value: int | None) -> None:
 
 
 def load_pretrained_component_from_model(component: nn.Module, checkpoint: str, strict: bool = True) -> nn.Module:
-    """Fill an encoder or decoder from the same part of a saved model.
+    """Fill an encoder or decoder from the same part of a saved model; not where all ``weights_follow`` anyway.
 
     Args:
         component: a ``FairseqEncoder`` or ``FairseqDecoder``.
@@ -105,6 +106,8 @@ def load_pretrained_component_from_model(component: nn.Module, checkpoint: str, 
     from fairseq.models.fairseq_decoder import FairseqDecoder
     from fairseq.models.fairseq_encoder import FairseqEncoder
 
+    if do_weights_follow():
+        return component
     if isinstance(component, FairseqEncoder):
         prefix = "encoder."
     elif isinstance(component, FairseqDecoder):

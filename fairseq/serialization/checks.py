@@ -7,9 +7,12 @@ a resolver, which may read the environment or run anything a program has registe
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import stat
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ import torch
 from fairseq.serialization.errors import CorruptCheckpointError, UnsafeOptionError, shown
 from fairseq.serialization.trees import measure
 
-__all__ = ["asks_resolver", "check_history", "check_options", "check_weights"]
+__all__ = ["asks_resolver", "check_history", "check_options", "check_paths", "check_weights"]
 
 _MAX_DEPTH = 40
 _MAX_SIZE = 1_000_000
@@ -105,6 +108,36 @@ def check_options(path: str, state: dict[Any, Any], *, trusted: bool = False) ->
         for key, text in _texts(options):
             if asks_resolver(text):
                 raise UnsafeOptionError(path, f"{name}{key}", text)
+
+
+# Sections of a config whose options may name files that are read when the model is used.
+_READING = ("task", "model", "bpe", "tokenizer", "generation", "scoring")
+
+
+def check_paths(path: str, cfg: Any, given: Mapping[str, Any]) -> None:
+    """Refuse options that name a device, a pipe or a socket: reading such a one need not come to an end.
+
+    Args:
+        path: of the checkpoint, for messages.
+        cfg: the config in it, as a tree of dictionaries, lists and namespaces.
+        given: options that the caller has set, not the file; they may name what they like.
+
+    Raises:
+        UnsafeOptionError: one does.
+    """
+    own = {value for value in given.values() if isinstance(value, str)}
+    sections = cfg if isinstance(cfg, dict) else {}
+    texts = [(f"{name}{key}", text) for name in _READING for key, text in _texts(sections.get(name))]
+    if any("${" in text for _, text in texts):
+        texts = [(key.removeprefix("."), text) for key, text in _texts(sections)]  # a reference may lead anywhere
+    for key, text in texts:
+        # Files with initial weights are not opened at all.
+        if "/" not in text or text in own or text == os.devnull or key.endswith("_embed_path"):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            mode = os.stat(text).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise UnsafeOptionError(path, key, text, "is no file")
 
 
 def check_weights(path: str, state: dict[Any, Any]) -> None:

@@ -86,13 +86,26 @@ class UnsafeCheckpointError(CheckpointError, pickle.UnpicklingError):
 
 
 class UnsafeOptionError(UnsafeCheckpointError):
-    """An option in the file is no value: OmegaConf would call a resolver for it."""
+    """An option in the file is no value that may be used as it is.
 
-    def __init__(self, path: str | os.PathLike[str], option: str, text: str) -> None:
+    Args:
+        path: the file.
+        option: the option in it.
+        text: its value.
+        what: why it is refused, after "which"; by default OmegaConf would call a resolver for it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        option: str,
+        text: str,
+        what: str = "asks OmegaConf to call a resolver",
+    ) -> None:
         self.names = [option]
         RuntimeError.__init__(
             self,
-            f"{path}: the option {shown(option)} is {shown(text)!r}, which asks OmegaConf to call a resolver. Files "
+            f"{path}: the option {shown(option)} is {shown(text)!r}, which {what}. Files "
             "are read as data, so nothing was loaded. If you trust the file: --unsafe-load or FAIRSEQ_UNSAFE_LOAD=1.",
         )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,13 +14,35 @@ from torch import Tensor, nn
 from fairseq.file_io import open_text
 from fairseq.utils.source_names import naming_source
 
-__all__ = ["load_embedding", "parse_embedding", "print_embed_overlap"]
+__all__ = ["do_weights_follow", "load_embedding", "parse_embedding", "print_embed_overlap", "weights_follow"]
 
 logger = logging.getLogger(__name__)
 
 
+_following: contextvars.ContextVar[bool] = contextvars.ContextVar("weights_follow", default=False)
+
+
+@contextlib.contextmanager
+def weights_follow() -> Iterator[None]:
+    """A model that is built in this context gets all its weights from a checkpoint afterwards.
+
+    The files that its options name for initial weights (``--encoder-embed-path``) are then not opened: they were on
+    the disk of the user who trained the model, and a stranger's checkpoint may name any file.
+    """
+    token = _following.set(True)
+    try:
+        yield
+    finally:
+        _following.reset(token)
+
+
+def do_weights_follow() -> bool:
+    """Whether initial weights would be overwritten: see ``weights_follow``."""
+    return _following.get()
+
+
 def parse_embedding(embed_path: str) -> dict[str, Tensor]:
-    """Read a file of word vectors.
+    """Read a file of word vectors; none of them where ``weights_follow``.
 
     Returns:
         token -> float32 vector ``(dim,)``.
@@ -26,6 +51,8 @@ def parse_embedding(embed_path: str) -> dict[str, Tensor]:
         ValueError: a line that has no number where one is due, or vectors of different lengths.
     """
     vectors: dict[str, Tensor] = {}
+    if do_weights_follow():
+        return vectors
     dim = None
     with open_text(embed_path) as file, naming_source(embed_path):
         next(file, None)  # the header
@@ -59,5 +86,7 @@ def load_embedding(embed_dict: dict[str, Tensor], vocab: Any, embedding: nn.Embe
 
 def print_embed_overlap(embed_dict: dict[str, Tensor], vocab_dict: Any) -> None:
     """Log how many vocabulary entries have a vector."""
+    if do_weights_follow():
+        return
     overlap = len(set(embed_dict) & set(vocab_dict.symbols))
     logger.info("found %d/%d types in embedding file", overlap, len(vocab_dict))

@@ -22,7 +22,8 @@ ADVICE = ("weights_only", "weights only", "Re-running", "torch.load", "safe_glob
 WORDINGS = [
     "Weights only load failed. Re-running `torch.load` with `weights_only` set to `False` will likely succeed, but it "
     "can result in arbitrary code execution. Do it only if you got the file from a trusted source.\n Please file an "
-    "issue with the following so that we can make `weights_only=True` compatible with your use case: WeightsUnpickler error: "
+    "issue with the following so that we can make `weights_only=True` compatible with your use case: WeightsUnpickler "
+    "error: "
     "Unsupported operand 149",
     "Weights only load failed. This file can still be loaded, to do so you have two options \n\t(1) Re-running "
     "`torch.load` with `weights_only` set to `False` will likely succeed, but it can result in arbitrary code "
