@@ -13,19 +13,17 @@ import functools
 import hashlib
 import json
 import logging
-import lzma
 import os
 import shutil
-import tarfile
 import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from fairseq.archives import ArchiveStream, open_archive
 from fairseq.file_io import PathManager, atomic_open
 
 __all__ = [
@@ -63,9 +61,6 @@ WEIGHTS_NAME = "pytorch_model.bin"
 
 TIMEOUTS = (10, 20, 40, 60, 60)
 CHUNK_BYTES = 1 << 20
-# Weights hardly shrink, text to a fifth: an archive of a hundred times its size was made to fill a disk.
-MAX_SMALL_BYTES = 64 << 20
-MAX_MEMBERS = 100_000
 
 
 def load_archive_file(archive_file: str | os.PathLike[str]) -> str | None:
@@ -89,27 +84,24 @@ def load_archive_file(archive_file: str | os.PathLike[str]) -> str | None:
     except OSError as error:
         logger.info("Archive name '%s' was not found: %s", archive_file, error)
         return None
-    if os.path.isdir(found) or not tarfile.is_tarfile(found):
+    if os.path.isdir(found):
         return found
-    state = os.stat(found)
-    identity = f"{os.path.abspath(found)}:{state.st_size}:{state.st_mtime_ns}"
-    folder = os.path.join(PYTORCH_FAIRSEQ_CACHE, hashlib.sha256(identity.encode()).hexdigest() + ".unpacked")
-    if not os.path.isdir(folder):
-        logger.info("extracting archive file %s to %s", found, folder)
-        _unpack(found, folder)
+    with open_archive(found) as stream:
+        if stream is None:
+            return found
+        folder = os.path.join(PYTORCH_FAIRSEQ_CACHE, hashlib.sha256(stream.identity.encode()).hexdigest() + ".unpacked")
+        if not os.path.isdir(folder):
+            logger.info("extracting archive file %s to %s", found, folder)
+            _unpack(stream, folder)
     return folder
 
 
-def _unpack(archive_path: str, folder: str) -> None:
+def _unpack(stream: ArchiveStream, folder: str) -> None:
     """Unpack an archive; the folder appears when it is complete. The one folder that all members share is left out."""
     parent = os.path.dirname(folder)
     os.makedirs(parent, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as temporary:
-        try:
-            with tarfile.open(archive_path) as archive:
-                _extract(archive, os.path.getsize(archive_path), temporary)
-        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError) as error:
-            raise ValueError(f"{archive_path} is refused, or damaged; nothing was unpacked: {error}") from error
+        stream.extract_to(temporary)
         entries = os.listdir(temporary)
         whole = os.path.join(temporary, "content")
         if len(entries) == 1 and os.path.isdir(os.path.join(temporary, entries[0])):
@@ -118,21 +110,11 @@ def _unpack(archive_path: str, folder: str) -> None:
             os.mkdir(whole)
             for entry in entries:
                 shutil.move(os.path.join(temporary, entry), whole)
-        os.replace(whole, folder)
-
-
-def _extract(archive: tarfile.TarFile, size: int, folder: str) -> None:
-    """Extract members one by one; what points out of the folder, is no file, or is out of proportion ends it."""
-    if not hasattr(tarfile, "data_filter"):
-        raise ValueError(
-            "this Python cannot unpack archives safely; update it (3.10.12, 3.11.4 or newer), or unpack it"
-        )
-    room = 100 * size + MAX_SMALL_BYTES
-    for count, member in enumerate(archive, start=1):
-        room -= max(member.size, 0)
-        if room < 0 or count > MAX_MEMBERS:
-            raise ValueError(f"it holds more than 100 times its own size, or more than {MAX_MEMBERS:,} files")
-        archive.extract(member, folder, filter="data")
+        try:
+            os.replace(whole, folder)
+        except OSError:
+            if not os.path.isdir(folder):  # else another process was faster
+                raise
 
 
 def url_to_filename(url: str, etag: str | None = None) -> str:

@@ -180,6 +180,20 @@ def _check_numbers(values: dict[str, Any], flag: str) -> None:
             raise ValueError(f"{flag}: {name} is {value!r}; a number (or true or false) is expected")
 
 
+def _languages(folder: str) -> str:
+    """How to name the languages, on the command line and in Python, and which the folder has dictionaries of."""
+    names = sorted(os.listdir(folder))
+    known = [name[len("dict.") : -len(".txt")] for name in names if name.startswith("dict.") and name.endswith(".txt")]
+    known = [language for language in known if language]
+    source, target = known if len(known) == 2 else ("SOURCE", "TARGET")
+    listed = ", ".join(known) or "no language"
+    return (
+        f": --source-lang {source} --target-lang {target}, or the keywords source_lang={source!r}, "
+        f"target_lang={target!r} of from_pretrained and of other calls from Python (if it is this direction); "
+        f"{folder} has dictionaries of {listed}"
+    )
+
+
 @register_task("translation", dataclass=TranslationConfig)
 class TranslationTask(FairseqTask):
     """From a source language into a target language.
@@ -209,7 +223,7 @@ class TranslationTask(FairseqTask):
         if cfg.source_lang is None or cfg.target_lang is None:
             cfg.source_lang, cfg.target_lang = data_utils.infer_language_pair(paths[0])
         if cfg.source_lang is None or cfg.target_lang is None:
-            raise Exception("Could not infer language pair, please provide it explicitly")
+            raise Exception(f"Could not infer language pair, please provide it explicitly{_languages(paths[0])}")
         dictionaries: list[Dictionary] = []
         for flag, language in (("--source-lang", cfg.source_lang), ("--target-lang", cfg.target_lang)):
             path = os.path.join(paths[0], f"dict.{language}.txt")
