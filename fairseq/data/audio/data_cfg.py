@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from fairseq.data.dictionary import Dictionary
+from fairseq.serialization.trees import measure
 
 __all__ = ["MultitaskConfig", "S2SDataConfig", "S2TDataConfig", "SingleTaskConfig", "get_config_from_yaml"]
 
 logger = logging.getLogger(__name__)
+
+# Aliases of YAML name a part again, so a small file can describe something very large.
+_MAX_DEPTH, _MAX_SIZE = 40, 1_000_000
+_SECTIONS = ("global_cmvn", "transforms", "feature_transforms", "waveform_transforms", "dataset_transforms")
 
 
 def get_config_from_yaml(yaml_path: Path) -> dict[str, Any]:
@@ -33,6 +38,9 @@ def get_config_from_yaml(yaml_path: Path) -> dict[str, Any]:
         raise ValueError(f"{yaml_path}: {error}") from None
     if not isinstance(config, dict):
         raise ValueError(f"{yaml_path}: expected keys with values, got {type(config).__name__}")
+    size = measure(config)
+    if size.is_cyclic or size.depth > _MAX_DEPTH or size.size > _MAX_SIZE:
+        raise ValueError(f"{yaml_path} refers to itself, or repeats its own parts without end")
     return config
 
 
@@ -48,6 +56,9 @@ class S2TDataConfig:
         yaml_path = Path(yaml_path)
         self.config = get_config_from_yaml(yaml_path)
         self.root = yaml_path.parent
+        for name in _SECTIONS:
+            if not isinstance(self.config.get(name, {}), dict):
+                raise ValueError(f"{yaml_path}: {name}: expected keys with values, got {self.config[name]!r:.100}")
 
     def _auto_convert_to_abs_path(self, value: Any) -> Any:
         """Paths that exist only beside the configuration, spelt out; dictionaries entry by entry."""

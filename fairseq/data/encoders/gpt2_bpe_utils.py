@@ -117,6 +117,8 @@ def get_encoder(encoder_json_path: str, vocab_bpe_path: str) -> Encoder:
             encoder = json.load(file)
         except ValueError as error:
             raise ValueError(f"{encoder_json_path} is not a JSON file: {error}") from None
+    if not isinstance(encoder, dict) or not all(type(number) is int for number in encoder.values()):
+        raise ValueError(f"{encoder_json_path}: an object of pieces and their numbers is expected")
     with open(vocab_bpe_path, encoding="utf-8") as file:
         lines = file.read().split("\n")[1:]
     merges = [tuple(line.split()) for line in lines if line]

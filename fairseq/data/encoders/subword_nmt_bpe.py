@@ -36,8 +36,10 @@ class SubwordNMTBPE:
         try:
             with open(path, encoding="utf-8") as codes, contextlib.redirect_stderr(said):
                 self.bpe = apply_bpe.BPE(codes, separator=cfg.bpe_separator)
-        except (SystemExit, ValueError, IndexError) as error:  # the package ends the program over a line it cannot read
-            reason = next(iter(said.getvalue().splitlines()), str(error))
+                self.bpe.process_line("ab")
+        # The package ends the program over a line it cannot read; over a version it does not know, at the first word.
+        except (SystemExit, ValueError, IndexError, NotImplementedError) as error:
+            reason = next(iter(said.getvalue().splitlines()), str(error)) or "of a version it does not know"
             raise ValueError(f"--bpe-codes {path}: not merge operations of subword-nmt ({reason[:200]})") from None
         self.bpe_symbol = cfg.bpe_separator + " "
 
