@@ -13,7 +13,7 @@ from fairseq.checkpoint_utils.names import numbered_checkpoints
 from fairseq.dataclass.configs import CheckpointConfig
 from fairseq.dataclass.lenient import lenient
 from fairseq.file_io import PathManager
-from fairseq.serialization.write import copy_file, save_into, write_checkpoint
+from fairseq.serialization.write import copy_file, remove_stale, save_into, write_checkpoint
 
 __all__ = ["save_checkpoint", "torch_persistent_save", "verify_checkpoint_directory"]
 
@@ -212,7 +212,7 @@ def _torch_persistent_save(obj: Any, f: Any) -> None:
 
 
 def verify_checkpoint_directory(save_dir: str) -> None:
-    """Make the folder if needed, and prove that a file can be written to it.
+    """Make the folder if needed, prove that a file can be written to it, and clear what a killed run left half-written.
 
     Raises:
         OSError: it cannot; nothing would ever be saved.
@@ -223,6 +223,9 @@ def verify_checkpoint_directory(save_dir: str) -> None:
         with open(dummy, "w"):
             pass
         os.remove(dummy)
+        stale = remove_stale(save_dir)
+        if stale:
+            logger.info("removed from %s what a run that was killed left half-written: %s", save_dir, ", ".join(stale))
     except OSError:
         logger.warning("Unable to access checkpoint save directory: %s", save_dir)
         raise

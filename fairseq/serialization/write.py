@@ -1,7 +1,8 @@
 """Write a file so that its name always holds a complete one: the old, or the new.
 
 The bytes go to ``NAME.tmp`` beside the target, are forced to the disk, and take the name in one step. A crash, a full
-disk or a kill leaves the old file as it was, at worst with a ``.tmp`` beside it that the next save overwrites.
+disk or a kill leaves the old file as it was, at worst with a ``.tmp`` beside it. ``remove_stale`` takes those away when
+the next run starts; the writer holds a lock on its own, so a run that is still alive keeps it.
 
 Checksums, where wanted, are files of their own (``NAME.sha256``). One is removed before its file is replaced and
 written after it, so that none ever belongs to another file than the one beside it.
@@ -28,6 +29,7 @@ __all__ = [
     "CHECKSUM_ENV",
     "checksums_wanted",
     "copy_file",
+    "remove_stale",
     "replacing",
     "save_into",
     "verify_checksum",
@@ -72,6 +74,47 @@ def _sync_folder(folder: str) -> None:
             os.close(handle)
 
 
+def _lock(file: IO[bytes]) -> bool:
+    """Claim a temporary file for this process, as long as it is open; ``False`` if another one has it.
+
+    The lock is not inherited by children, so it ends with the process that writes. Without locks (Windows, some network
+    disks) every file counts as free.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
+
+
+def remove_stale(folder: str | os.PathLike[str]) -> list[str]:
+    """Remove the temporary files of checkpoints whose writer was killed.
+
+    Args:
+        folder: with checkpoints; it must not be written to by this process at the time.
+
+    Returns:
+        The names that were removed; files of other processes that still write are not among them.
+    """
+    removed = []
+    with os.scandir(folder) as entries:
+        found = [
+            entry.path
+            for entry in entries
+            if entry.name.endswith((".pt.tmp", ".pt.sha256.tmp")) and entry.is_file(follow_symlinks=False)
+        ]
+    for path in found:
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
+            if _lock(file):
+                os.unlink(path)
+                removed.append(os.path.basename(path))
+    return sorted(removed)
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A file to write to that becomes ``path`` when the block ends without an exception.
@@ -85,6 +128,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with open(temporary, "w+b") as file:
             recorder = _Recorder(file)
+            _lock(file)
             yield recorder
             file.flush()
             os.fsync(file.fileno())

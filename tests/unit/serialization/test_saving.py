@@ -250,3 +250,37 @@ def test_a_kill_at_any_moment_leaves_a_newest_checkpoint(asynchronous, tmp_path)
         newest = found["checkpoint_last.pt"]["n"]
         assert newest > last
         last = newest
+        checkpoint_utils.verify_checkpoint_directory(str(tmp_path))  # the next start
+        assert [name for name in names(tmp_path) if not name.endswith(".pt")] == []
+
+
+def test_the_next_start_removes_half_written_files_and_nothing_else(tmp_path):
+    stale = ["checkpoint_1_5.pt.tmp", "checkpoint_last.pt.tmp", "checkpoint_last.pt.sha256.tmp", "crash.pt.tmp"]
+    kept = ["checkpoint_last.pt", "checkpoint_last.pt.sha256", "notes.tmp", "mine.txt.tmp"]
+    for name in [*stale, *kept]:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.pt.tmp").mkdir()
+    (tmp_path / "link.pt.tmp").symlink_to(tmp_path / "checkpoint_last.pt")
+    assert write.remove_stale(tmp_path) == sorted(stale)
+    assert names(tmp_path) == sorted([*kept, "folder.pt.tmp", "link.pt.tmp"])
+
+
+def test_a_file_that_another_process_still_writes_is_kept(tmp_path):
+    begun, ready = os.pipe()
+    held, done = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with write.replacing(tmp_path / "x.pt") as file:
+                file.write(b"new")
+                os.write(ready, b"x")
+                os.read(held, 1)
+        finally:
+            os._exit(0)
+    try:
+        os.read(begun, 1)
+        assert write.remove_stale(tmp_path) == []
+    finally:
+        os.write(done, b"x")
+        os.waitpid(pid, 0)
+    assert (tmp_path / "x.pt").read_bytes() == b"new"
