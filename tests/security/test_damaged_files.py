@@ -130,6 +130,23 @@ def test_binarised_data(kind, end, tmp_path):
     try_all(tmp_path / f"train.{end}", read, 2)
 
 
+@pytest.mark.parametrize("kind", ["cached", "lazy"])
+def test_binarised_data_that_is_cut_after_the_check(kind, tmp_path, monkeypatch):
+    """Its tokens were whatever was in memory."""
+    from fairseq.data import data_utils
+
+    prefix = tmp_path / "train"
+    write_items(prefix, kind)
+    dataset = data_utils.load_indexed_dataset(str(prefix), None, kind)
+    size = os.path.getsize(f"{prefix}.bin")
+    os.truncate(f"{prefix}.bin", 50)
+    monkeypatch.setattr(os.path, "getsize", lambda name: size)
+    with pytest.raises(ValueError, match=r"train\.bin.* ends within item"):
+        if kind == "cached":
+            dataset.prefetch(range(len(dataset)))
+        dataset[len(dataset) - 1]
+
+
 def test_dictionaries(tmp_path):
     from fairseq.data import Dictionary
 

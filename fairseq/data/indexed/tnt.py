@@ -114,7 +114,9 @@ class IndexedDataset(FairseqDataset):
             self.read_data(self.path)
         self.data_file.seek(start)
         values = np.empty(count, dtype=self.dtype)
-        self.data_file.readinto(values.view(np.uint8).data)
+        # The size was looked up by name: this file may be another one by now, or cut.
+        if self.data_file.readinto(values.view(np.uint8).data) != values.nbytes:
+            damaged(data_file_path(self.path), f"it ends within item {i}")
         return values.reshape(shape)
 
     def __getstate__(self) -> dict[str, Any]:
