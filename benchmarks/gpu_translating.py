@@ -44,7 +44,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit", type=float, default=6.0, metavar="S", help="seconds of one pass (default: %(default)s)"
     )
-    parser.add_argument("--steps", nargs="+", default=["modules", "engine", "replayed"])
+    parser.add_argument("--steps", nargs="+", default=["modules", "engine", "cuda_graph"])
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
     parser.add_argument("--memory", action="store_true", help="one batch of long outputs per cell instead")
     parser.add_argument("--length", type=int, default=1024, help="words of those outputs (default: %(default)s)")

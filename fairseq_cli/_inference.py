@@ -20,7 +20,7 @@ __all__ = [
     "nothing_left",
     "positional_line",
     "prepare_models",
-    "replay_steps",
+    "use_cuda_graphs",
     "seed_everything",
     "symbols_to_strip",
     "to_base_2",
@@ -118,7 +118,7 @@ def prepare_models(models: Iterable[Any], cfg: Any, use_cuda: bool, quantize: st
             quantize_linear(model)
 
 
-def replay_steps(generator: Any, use_cuda: bool) -> None:
+def use_cuda_graphs(generator: Any, use_cuda: bool) -> None:
     """Have a generator record its decoding steps on the GPU and play them again; says so where that cannot be.
 
     Args:
@@ -129,7 +129,7 @@ def replay_steps(generator: Any, use_cuda: bool) -> None:
     if not use_cuda:
         logger.warning("--compile: decoding steps are recorded on a GPU only; here they run as they are")
     elif isinstance(generator, SequenceGenerator):
-        generator.stepping = "replayed"
+        generator.stepping = "cuda_graph"
     else:
         logger.warning("--compile: a %s computes its own steps; they run as they are", type(generator).__name__)
 

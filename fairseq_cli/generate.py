@@ -22,7 +22,7 @@ def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> Any:
     Args:
         cfg: a config, or a namespace of flat options.
         quantize: see ``_inference.prepare_models``.
-        compiled: see ``_inference.replay_steps``.
+        compiled: see ``_inference.use_cuda_graphs``.
 
     Returns:
         the scorer, which knows all references and outputs.
@@ -66,8 +66,8 @@ def _main(cfg: Any, output_file: TextIO, quantize: str | None = None, compiled: 
         load_models,
         model_overrides,
         prepare_models,
-        replay_steps,
         seed_everything,
+        use_cuda_graphs,
     )
 
     utils.import_user_module(cfg.common)
@@ -102,7 +102,7 @@ def _main(cfg: Any, output_file: TextIO, quantize: str | None = None, compiled: 
     generator = call_build_generator(task, models, cfg.generation, extra)
     warn_about_idle_options(cfg, GENERATE, generator)
     if compiled:
-        replay_steps(generator, use_cuda)
+        use_cuda_graphs(generator, use_cuda)
     run = _Generation(cfg, output_file, task, models, generator, Text(task, cfg), scorer, use_cuda)
     run.all_batches(_batches(cfg, task, models))
     run.report()

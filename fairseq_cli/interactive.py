@@ -124,7 +124,7 @@ def main(cfg: Any, quantize: str | None = None, compiled: bool = False) -> None:
     Args:
         cfg: a config, or a namespace of flat options.
         quantize: see ``_inference.prepare_models``.
-        compiled: see ``_inference.replay_steps``.
+        compiled: see ``_inference.use_cuda_graphs``.
 
     Raises:
         AssertionError: options that contradict each other.
@@ -185,9 +185,9 @@ class _Session:
             load_models,
             model_overrides,
             prepare_models,
-            replay_steps,
             seed_everything,
             symbols_to_strip,
+            use_cuda_graphs,
         )
         from fairseq_cli.generate import _known_symbol, _language_model
 
@@ -209,7 +209,7 @@ class _Session:
         self.generator = call_build_generator(self.task, self.models, cfg.generation, extra)
         warn_about_idle_options(cfg, INTERACTIVE, self.generator)
         if compiled:
-            replay_steps(self.generator, self.use_cuda)
+            use_cuda_graphs(self.generator, self.use_cuda)
         self.text = Text(self.task, cfg)
         self.max_positions = utils.resolve_max_positions(
             self.task.max_positions(), *[model.max_positions() for model in self.models]

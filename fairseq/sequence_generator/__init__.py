@@ -6,7 +6,7 @@
 ``logit_rules``  what may be said next: one function per rule
 ``finalize``     finished hypotheses: collecting them, building the result
 ``alignment``    SequenceGeneratorWithAlignment: which source word each output word came from
-``language_model``  a language model that has a say
+``shallow_fusion``  the scores of a language model beside the model's
 ``int8``         linear layers with 8-bit weights
 """
 

@@ -17,7 +17,7 @@ from fairseq.sequence_generator.beam_state import BeamState
 from fairseq.sequence_generator.engine.ensemble import EngineSteps
 from fairseq.sequence_generator.ensemble import EnsembleModel
 from fairseq.sequence_generator.finalize import Collector, Hypothesis, append_hypotheses
-from fairseq.sequence_generator.language_model import LanguageModelVote
+from fairseq.sequence_generator.shallow_fusion import ShallowFusion
 from fairseq.utils.devices import leave_out_cudnn_attention
 
 __all__ = ["SequenceGenerator"]
@@ -51,7 +51,7 @@ class SequenceGenerator(nn.Module):
         AssertionError: ``temperature`` is not positive, or a word to suppress is not in the dictionary.
     """
 
-    # How steps of models are computed that leave it to us: "engine", from their weights; "replayed", the same in
+    # How steps of models are computed that leave it to us: "engine", from their weights; "cuda_graph", the same in
     # tensors of few shapes that stay where they are, which a GPU records and plays again; "modules", by their forward.
     stepping: str = "engine"
 
@@ -230,9 +230,9 @@ class SequenceGenerator(nn.Module):
         """What steps all models from their weights, if they allow it."""
         if self.stepping == "modules":
             return None
-        replayed = self.stepping == "replayed"
-        engine = EngineSteps.make(self.model, encoder_outs, bsz, self.beam_size, replayed)
-        if engine is None and replayed:
+        as_cuda_graphs = self.stepping == "cuda_graph"
+        engine = EngineSteps.make(self.model, encoder_outs, bsz, self.beam_size, as_cuda_graphs)
+        if engine is None and as_cuda_graphs:
             logger.warning("steps of this model are its own; they are not recorded")
             self.stepping = "engine"
         return engine
@@ -362,7 +362,7 @@ class _Run:
         self.prefix = prefix
         self.max_len = max_len
         self.incremental_states: list[dict[str, dict[str, Any]]] = [{} for _ in range(generator.model.models_size)]
-        self.language_model = LanguageModelVote.make(generator.lm_model, generator.lm_weight)
+        self.language_model = ShallowFusion.make(generator.lm_model, generator.lm_weight)
         self.collector = Collector(
             state.bsz, generator.beam_size, generator.eos, generator.normalize_scores, generator.len_penalty
         )

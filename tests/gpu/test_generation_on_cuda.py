@@ -13,7 +13,7 @@ import torch
 
 from fairseq import search, utils
 from fairseq.sequence_generator import SequenceGenerator
-from fairseq.sequence_generator.engine import fixed
+from fairseq.sequence_generator.engine import cuda_graph
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "generation"))
 import test_engine
@@ -46,7 +46,7 @@ def generate(model: Any, stepping: str, lines: Any = None, call: Any = None, **k
     return [[{name: value.cpu() for name, value in h.items()} for h in hypotheses] for hypotheses in found]
 
 
-@pytest.mark.parametrize("stepping", ["engine", "replayed"])
+@pytest.mark.parametrize("stepping", ["engine", "cuda_graph"])
 @pytest.mark.parametrize("case", CASES)
 def test_results_are_those_of_the_modules(case: str, stepping: str) -> None:
     options, kwargs, call = CASES[case]
@@ -61,7 +61,7 @@ def test_results_are_those_of_the_modules(case: str, stepping: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("stepping", ["modules", "engine", "replayed"])
+@pytest.mark.parametrize("stepping", ["modules", "engine", "cuda_graph"])
 def test_every_number_format_is_close_to_the_exact_one(dtype: str, stepping: str) -> None:
     exact = generate(on_gpu(), "modules", sources())
     model = on_gpu(DTYPES[dtype])
@@ -75,7 +75,7 @@ def test_every_number_format_is_close_to_the_exact_one(dtype: str, stepping: str
 
 def test_steps_are_recorded_and_played(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     played: list[int] = []
-    record = fixed.Recorder._record
+    record = cuda_graph.GraphCache._record
 
     def watched(self: Any, shape: Any, operations: Any) -> Any:
         graph = record(self, shape, operations)
@@ -83,12 +83,12 @@ def test_steps_are_recorded_and_played(monkeypatch: pytest.MonkeyPatch, caplog: 
         played.append(1)
         return graph
 
-    monkeypatch.setattr(fixed.Recorder, "_record", watched)
+    monkeypatch.setattr(cuda_graph.GraphCache, "_record", watched)
     model = on_gpu()
     with caplog.at_level(logging.WARNING):
         expected = generate(model, "modules", sources(), beam_size=5, max_len_b=45)
         for _ in range(3):
-            test_engine.assert_same(generate(model, "replayed", sources(), beam_size=5, max_len_b=45), expected)
+            test_engine.assert_same(generate(model, "cuda_graph", sources(), beam_size=5, max_len_b=45), expected)
     assert played and "cannot be recorded" not in caplog.text
 
 
@@ -97,10 +97,10 @@ def test_spaces_serve_batches_of_any_size() -> None:
     for count in (3, 40, 7, 100, 3, 40):
         lines = sources(count)
         expected = generate(model, "engine", lines)
-        test_engine.assert_same(generate(model, "replayed", lines), expected)
+        test_engine.assert_same(generate(model, "cuda_graph", lines), expected)
 
 
-@pytest.mark.parametrize("stepping", ["modules", "engine", "replayed"])
+@pytest.mark.parametrize("stepping", ["modules", "engine", "cuda_graph"])
 def test_a_step_waits_for_the_gpu_once(stepping: str) -> None:
     model = on_gpu()
     kwargs: dict[str, Any] = {"min_len": 30, "max_len_b": 30, "no_repeat_ngram_size": 3}
@@ -136,7 +136,7 @@ def test_a_step_waits_for_the_gpu_once(stepping: str) -> None:
 def test_hypotheses_do_not_depend_on_the_batch() -> None:
     model, lines = on_gpu(), sources(12)
     alone = [generate(model, "engine", [line])[0] for line in lines]
-    for stepping in ("engine", "replayed"):
+    for stepping in ("engine", "cuda_graph"):
         for ours, theirs in zip(generate(model, stepping, lines), alone):
             assert ours[0]["tokens"].tolist() == theirs[0]["tokens"].tolist()
 
@@ -148,5 +148,5 @@ def test_a_hypothesis_that_overflows_does_not_reach_its_siblings() -> None:
     model = on_gpu()
     with torch.no_grad():
         model.decoder.embed_tokens.weight[word] = float("nan")
-    for stepping in ("modules", "engine", "replayed"):
+    for stepping in ("modules", "engine", "cuda_graph"):
         assert generate(model, stepping, **kwargs)[0][0]["tokens"].tolist() == said[0]

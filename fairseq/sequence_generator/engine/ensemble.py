@@ -26,17 +26,17 @@ class EngineSteps:
         self.beam = beam
 
     @classmethod
-    def make(cls, ensemble: Any, encoder_outs: Any, bsz: int, beam: int, fixed: bool = False) -> EngineSteps | None:
+    def make(cls, ensemble: Any, encoder_outs: Any, bsz: int, beam: int, static: bool = False) -> EngineSteps | None:
         """Begin a batch, or ``None`` where a model or the ensemble is none that the engine knows.
 
         Args:
             encoder_outs: from ``forward_encoder``, one row per sentence.
-            fixed: whether tensors stay where they are from step to step, so that a GPU can play steps again.
+            static: whether tensors stay where they are from step to step, so that a GPU can play steps again.
         """
         # Generators are also built for models that have nothing to do with transformers.
         if "fairseq.models.transformer.transformer_decoder" not in sys.modules:
             return None
-        from fairseq.sequence_generator.engine.fixed import FixedStep
+        from fairseq.sequence_generator.engine.cuda_graph import CudaGraphStep
         from fairseq.sequence_generator.engine.transformer import TransformerStep, is_known_transformer
 
         if not fast_paths_enabled() or not uses_default_methods(ensemble, EnsembleModel, _CALLED_BY_SEARCH):
@@ -48,7 +48,7 @@ class EngineSteps:
         for model, out in zip(models, outs):
             if not is_known_transformer(model) or not _is_known_source(out, hasattr(model, "encoder"), bsz):
                 return None
-        kind: Any = FixedStep if fixed else TransformerStep
+        kind: Any = CudaGraphStep if static else TransformerStep
         return cls([kind(model, out, bsz, beam) for model, out in zip(models, outs)], beam)
 
     def close(self) -> None:

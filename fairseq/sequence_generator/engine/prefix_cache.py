@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fairseq.sequence_generator.engine.seats import Moves
+from fairseq.sequence_generator.engine.batch_slots import RowCopies
 
 __all__ = ["PrefixCache"]
 
@@ -52,13 +52,13 @@ class PrefixCache:
         self.mask = like.new_zeros(bsz, 1, beam, 0)
         self._may_look = like.device.type == "cpu"
 
-    def follow(self, rows: Tensor, moves: Moves | None) -> None:
+    def follow(self, rows: Tensor, row_copies: RowCopies | None) -> None:
         """Continue the hypotheses ``rows`` ``(n' B,)`` after sentences have moved, if some have left."""
         self.slots = self.slots.index_select(0, rows)
         self.bsz = rows.numel() // self.beam
-        if moves is not None:
+        if row_copies is not None:
             for buffer in self.buffers:
-                moves.apply(buffer[:, :, : self.used])
+                row_copies.apply(buffer[:, :, : self.used])
 
     def open(self, count: int) -> tuple[int, int]:
         """Make place for the next word of ``count`` hypotheses per sentence (1 when all are the same yet, or B).
@@ -100,8 +100,8 @@ class PrefixCache:
         if new_used * 4 > self.used * 3:
             return
         most = min(new_used, self.used - new_used)
-        # Free slots in front take what is needed behind. A sentence that needs fewer than others moves some that nobody
-        # sees; one without a free slot in front moves nothing.
+        # Free slots in front take what is needed behind. A sentence that needs fewer than others moves some that are
+        # hidden; one without a free slot in front moves nothing.
         target = needed[:, :new_used].to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
         behind = needed[:, new_used:].logical_not().to(torch.uint8).argsort(dim=1, stable=True)[:, :most] + new_used
         source = torch.where(needed.gather(1, target), target, behind)
@@ -111,8 +111,8 @@ class PrefixCache:
         for buffer in self.buffers:
             first = torch.arange(self.bsz * buffer.size(1), device=target.device) * self.capacity
             by_head = first.view(self.bsz, -1, 1)
-            moves = Moves(*((by_head + slots.unsqueeze(1)).view(-1) for slots in (target, source)))
-            moves.apply(buffer.flatten(0, 2))
+            row_copies = RowCopies(*((by_head + slots.unsqueeze(1)).view(-1) for slots in (target, source)))
+            row_copies.apply(buffer.flatten(0, 2))
         self.used = new_used
 
     def _make_room(self, count: int) -> None:

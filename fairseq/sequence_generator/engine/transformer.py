@@ -25,9 +25,9 @@ from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.modules.fused.layer_norm import OutputSavingLayerNorm
 from fairseq.modules.multihead_attention import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
+from fairseq.sequence_generator.engine.batch_slots import BatchSlots
 from fairseq.sequence_generator.engine.linear import LinearMap, fingerprint, is_linear, linear_map
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
-from fairseq.sequence_generator.engine.seats import Seats
 from fairseq.sequence_generator.int8 import Int8Linear, rounded_up
 from fairseq.utils.overrides import is_unhooked, package_class, uses_default_methods
 
@@ -160,7 +160,7 @@ class Weights:
     """A decoder as functions of rows.
 
     Attributes:
-        spaces: what was made for these weights and waits for the next batch; empty where weights are read each time.
+        static_buffers: made for these weights, kept for the next batch; empty where weights are read each time.
     """
 
     layers: list[_Layer]
@@ -169,7 +169,7 @@ class Weights:
     project: LinearMap
     lasting: bool
     eight_bit: bool
-    spaces: list[Any] = field(default_factory=list)
+    static_buffers: list[Any] = field(default_factory=list)
 
 
 # Decoder -> what its parameters looked like, and the weights made of them.
@@ -216,7 +216,7 @@ class TransformerStep:
         self.decoder = model.decoder
         self.weights = weights_of(model)
         self.beam = beam
-        self.seats = Seats(bsz, beam)
+        self.batch_slots = BatchSlots(bsz, beam)
         like = next(self.decoder.parameters())
         heads = [layer.self_heads for layer in self.weights.layers]
         self.cache = PrefixCache(heads, self.decoder.embed_dim, bsz, beam, like)
@@ -244,16 +244,16 @@ class TransformerStep:
 
     def follow(self, rows: Tensor, kept: Tensor | None) -> None:
         """Continue the hypotheses ``rows`` of the last step; ``kept``: the positions of sentences that stay."""
-        rows, moves = self.seats.follow(rows, kept)
-        self.cache.follow(rows, moves)
-        if moves is None:
+        rows, row_copies = self.batch_slots.follow(rows, kept)
+        self.cache.follow(rows, row_copies)
+        if row_copies is None:
             return
         for source in self.source:
-            moves.apply(source)
-        self.source = [source[: self.seats.count] for source in self.source]
+            row_copies.apply(source)
+        self.source = [source[: self.batch_slots.count] for source in self.source]
         if self.source_mask is not None:
-            moves.apply(self.source_mask)
-            self.source_mask = self.source_mask[: self.seats.count]
+            row_copies.apply(self.source_mask)
+            self.source_mask = self.source_mask[: self.batch_slots.count]
 
     def logits(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         """Score the next word.
@@ -267,8 +267,8 @@ class TransformerStep:
         """
         if tokens.size(1) == 1:
             tokens = tokens[:: self.beam]
-        count = tokens.size(0) // self.seats.count
-        x = self.seats.by_seats(self.decoder._embed(tokens, {})[0].squeeze(1))
+        count = tokens.size(0) // self.batch_slots.count
+        x = self.batch_slots.by_slots(self.decoder._embed(tokens, {})[0].squeeze(1))
         if self.weights.eight_bit:
             x = _repeat_first(x, rounded_up(x.size(0)))
         first, end = self.cache.open(count)
@@ -279,7 +279,7 @@ class TransformerStep:
 
         def run(careful: bool) -> tuple[Tensor, Tensor | None]:
             features, attention = through_layers(self.weights, x, write, mask, self.source, self.source_mask, careful)
-            back = self.seats.rows_of_batch(count)
+            back = self.batch_slots.rows_of_batch(count)
             if back is None:
                 return self.weights.project(features)[: tokens.size(0)], attention
             return self.weights.project(features[back]), None if attention is None else attention[back]

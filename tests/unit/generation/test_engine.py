@@ -20,8 +20,8 @@ from fairseq.models.transformer import TransformerDecoder, TransformerEncoder, T
 from fairseq.modules import MultiheadAttention
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from fairseq.sequence_generator.engine import ensemble as engine
+from fairseq.sequence_generator.engine.batch_slots import BatchSlots
 from fairseq.sequence_generator.engine.prefix_cache import PrefixCache
-from fairseq.sequence_generator.engine.seats import Seats
 from fairseq.sequence_generator.engine.transformer import is_known_transformer
 from fairseq.sequence_generator.int8 import Int8Linear, quantize_linear, rounded_up
 from fairseq.sequence_scorer import SequenceScorer
@@ -231,19 +231,19 @@ def test_slots_that_nobody_needs_are_left_behind() -> None:
 @given(data=st.data())
 def test_sentences_that_leave_give_their_seats_to_others(data: Any) -> None:
     beam, count = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 9))
-    seats, cache = Seats(count, beam), PrefixCache([1], 1, count, beam, torch.zeros(1))
+    slots, cache = BatchSlots(count, beam), PrefixCache([1], 1, count, beam, torch.zeros(1))
     history = torch.zeros(count * beam, 0)
     while count:
         first, end = cache.open(beam)
         words = torch.rand(count * beam, 1)
-        seen = cache.write(0, first, end, seats.by_seats(words).view(count, 1, beam, 1, 1).expand(-1, 1, -1, 2, 1))
+        seen = cache.write(0, first, end, slots.by_slots(words).view(count, 1, beam, 1, 1).expand(-1, 1, -1, 2, 1))
         history = torch.cat([history, words], dim=1)
-        back = seats.rows_of_batch(beam)
+        back = slots.rows_of_batch(beam)
         for row in range(count * beam):
             own = row if back is None else int(back[row])
             visible = cache.mask[own // beam, 0, own % beam].eq(0)
             assert sorted(seen[own // beam, 0, :, 0, 0][visible].tolist()) == sorted(history[row].tolist())
-            assert back is None or int(seats.order[own // beam]) == row // beam
+            assert back is None or int(slots.order[own // beam]) == row // beam
         kept = torch.tensor(sorted(data.draw(st.sets(st.integers(0, count - 1)))), dtype=torch.long)
         left, count = len(kept) < count, len(kept)
         chosen = torch.tensor(
@@ -252,8 +252,8 @@ def test_sentences_that_leave_give_their_seats_to_others(data: Any) -> None:
         rows = (kept.unsqueeze(1) * beam + chosen.view(count, beam)).view(-1) if count else None
         if rows is not None:
             history = history.index_select(0, rows)
-            rows, moves = seats.follow(rows, kept if left else None)
-            cache.follow(rows, moves)
+            rows, copies = slots.follow(rows, kept if left else None)
+            cache.follow(rows, copies)
 
 
 @settings(max_examples=10, deadline=None)

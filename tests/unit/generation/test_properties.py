@@ -23,7 +23,7 @@ from test_engine import WORDS, transformer
 MODELS = [transformer(seed) for seed in (1, 2)]
 for _model in MODELS:
     _model.make_generation_fast_()
-STEPPING = pytest.mark.parametrize("stepping", ["modules", "engine", "replayed"])
+STEPPING = pytest.mark.parametrize("stepping", ["modules", "engine", "cuda_graph"])
 LINES = st.lists(st.lists(st.integers(4, 17), min_size=1, max_size=6), min_size=1, max_size=5)
 few = settings(max_examples=6, deadline=None)
 

@@ -2,8 +2,8 @@
 
 A step of decoding is some two hundred small operations; on a GPU it costs more to start them than to run them. A
 recording (CUDA graph) starts all of them at once, but knows addresses and sizes, not tensors. So everything a step
-reads or writes lies in a ``Space``, and its sizes are rounded up: rows of sentences that left, source positions and
-slots that nobody has are computed and thrown away.
+reads or writes lies in ``StaticBuffers``, and its sizes are rounded up: rows of sentences that left, and source
+positions and slots that belong to no sentence, are computed and thrown away.
 
 Shapes in this file:  n = sentences that there is room for, B = beam, N = n x B rows, M = rows of the search (the first
 of the N until sentences leave), S = source length with room, U = slots with room, C = embedding, V = vocabulary.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fairseq.sequence_generator.engine.transformer import Weights, by_head, through_layers, weights_of
 
-__all__ = ["FixedStep", "Recorder", "Space", "room_for"]
+__all__ = ["CudaGraphStep", "GraphCache", "StaticBuffers", "room_for"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Shape(NamedTuple):
     slots: int
 
 
-class Space:
+class StaticBuffers:
     """Tensors of one decoder that stay where they are from batch to batch, and the recordings that know their places.
 
     Args:
@@ -71,7 +71,7 @@ class Space:
 
     def __init__(self, like: Tensor, may_record: bool) -> None:
         self.like = like
-        self.recorder = Recorder(may_record and like.device.type == "cuda")
+        self.graphs = GraphCache(may_record and like.device.type == "cuda")
         self._flat: dict[str, Tensor] = {}
         # Slots that the next word is written to.
         self.where = torch.zeros(0, dtype=torch.long, device=like.device)
@@ -80,7 +80,7 @@ class Space:
         """Begin with the first slots."""
         if self.where.numel() != beam:
             self.where = torch.zeros(beam, dtype=torch.long, device=self.like.device)
-            self.recorder.forget()
+            self.graphs.forget()
         torch.arange(beam, out=self.where)
 
     def view(self, name: str, *shape: int) -> Tensor:
@@ -95,11 +95,11 @@ class Space:
             if flat is not None:
                 larger[: flat.numel()] = flat
             flat = self._flat[name] = larger
-            self.recorder.forget()
+            self.graphs.forget()
         return flat[:size].view(shape)
 
 
-class Recorder:
+class GraphCache:
     """Runs the same operations again and again, from a recording where there is one.
 
     Args:
@@ -160,7 +160,7 @@ class Recorder:
 
 @dataclass
 class _Operations:
-    """What is recorded: from ``inputs`` to ``outputs`` and ``seen``; knows no tensor but those of a space."""
+    """What is recorded: from ``inputs`` to ``outputs`` and ``seen``; knows no tensor but those of a buffers."""
 
     shape: Shape
     weights: Weights
@@ -189,8 +189,8 @@ class _Operations:
         return by_head(keys.transpose(0, 1), values.size(1))
 
 
-class FixedStep:
-    """As ``TransformerStep``, in a ``Space``.
+class CudaGraphStep:
+    """As ``TransformerStep``, in a ``StaticBuffers``.
 
     Args:
         model: one that ``is_known_transformer``.
@@ -203,10 +203,10 @@ class FixedStep:
         self.weights: Weights = weights_of(model)
         like = next(self.decoder.parameters())
         try:
-            self.space = self.weights.spaces.pop()
+            self.buffers = self.weights.static_buffers.pop()
         except IndexError:
-            self.space = Space(like, self.weights.lasting)
-        self.space.beams(beam)
+            self.buffers = StaticBuffers(like, self.weights.lasting)
+        self.buffers.beams(beam)
         self.width = self.decoder.embed_dim
         self.vocab = self.decoder.output_projection.out_features
         self.used = 0
@@ -223,28 +223,28 @@ class FixedStep:
 
     def close(self) -> None:
         """Leave the memory to the next batch."""
-        self.weights.spaces.append(self.space)
+        self.weights.static_buffers.append(self.buffers)
 
     @property
     def _mask(self) -> Tensor:
         """Additive, ``(N, U)``: 0 where a row has a slot."""
-        return self.space.view("mask", self.shape.sentences * self.shape.beam, self.shape.slots)
+        return self.buffers.view("mask", self.shape.sentences * self.shape.beam, self.shape.slots)
 
     def _clear_mask(self) -> None:
         self._mask.fill_(-math.inf)
 
     def _keys(self, layer: int) -> Tensor:
         """``(U, n, 2 C)``."""
-        return self.space.view(f"keys {layer}", self.shape.slots, self.shape.sentences, 2 * self.width)
+        return self.buffers.view(f"keys {layer}", self.shape.slots, self.shape.sentences, 2 * self.width)
 
     def _source(self, layer: int) -> Tensor:
         """``(S, n, 2 C)``."""
-        return self.space.view(f"source {layer}", self.shape.source, self.shape.sentences, 2 * self.width)
+        return self.buffers.view(f"source {layer}", self.shape.source, self.shape.sentences, 2 * self.width)
 
     @property
     def _source_mask(self) -> Tensor:
         """Additive, ``(n, S)``."""
-        return self.space.view("source mask", self.shape.sentences, self.shape.source)
+        return self.buffers.view("source mask", self.shape.sentences, self.shape.source)
 
     def _read(self, encoder_out: dict[str, list[Tensor]], bsz: int) -> None:
         """Project the source once for all layers."""
@@ -314,17 +314,17 @@ class FixedStep:
         new = step.mask.view(sentences, beam, -1)[:, :, self.used : self.used + beam]
         new.diagonal(dim1=1, dim2=2).fill_(0.0)
         self.used += beam
-        self.space.recorder.run(self.shape, step)
+        self.buffers.graphs.run(self.shape, step)
         return step.outputs[rows], None if step.seen is None else step.seen[rows][:, : self.source_length].clone()
 
     def _bind(self) -> _Operations:
         """The step in the shape of now."""
         sentences, beam, source, _ = self.shape
-        view, layers = self.space.view, range(len(self.weights.layers))
+        view, layers = self.buffers.view, range(len(self.weights.layers))
         return _Operations(
             shape=self.shape,
             weights=self.weights,
-            where=self.space.where,
+            where=self.buffers.where,
             inputs=view("inputs", sentences * beam, self.width),
             outputs=view("outputs", sentences * beam, self.vocab),
             mask=self._mask.view(sentences, 1, beam, -1),

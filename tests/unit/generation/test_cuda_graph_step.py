@@ -15,55 +15,55 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fairseq.sequence_generator import SequenceGenerator
-from fairseq.sequence_generator.engine import fixed
+from fairseq.sequence_generator.engine import cuda_graph
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_engine import CASES, WORDS, assert_same, counted, generate, transformer
 
 
 @pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """``generate`` with fixed shapes."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(SequenceGenerator, "stepping", "replayed")
+            patch.setattr(SequenceGenerator, "stepping", "cuda_graph")
             return generate(*args, **kwargs)
 
     return run
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> list[fixed.Shape]:
+def recorded_shapes(monkeypatch: pytest.MonkeyPatch) -> list[cuda_graph.Shape]:
     """Records on the CPU too: a recording is the operations as they were, on the tensors of then."""
-    recorded: list[fixed.Shape] = []
+    recorded: list[cuda_graph.Shape] = []
 
     class Recording:
         def __init__(self, operations: Any) -> None:
             self.replay = operations
 
-    def record(self: Any, shape: fixed.Shape, operations: Any) -> Any:
+    def record(self: Any, shape: cuda_graph.Shape, operations: Any) -> Any:
         recorded.append(shape)
         self.recordings[shape] = Recording(operations)
         return self.recordings[shape]
 
-    make = fixed.Recorder.__init__
-    monkeypatch.setattr(fixed.Recorder, "__init__", lambda self, active: make(self, True))
-    monkeypatch.setattr(fixed.Recorder, "_record", record)
+    make = cuda_graph.GraphCache.__init__
+    monkeypatch.setattr(cuda_graph.GraphCache, "__init__", lambda self, active: make(self, True))
+    monkeypatch.setattr(cuda_graph.GraphCache, "_record", record)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     return recorded
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_results_are_those_of_the_engine(case: str, replayed: Any, recorder: list[Any]) -> None:
+def test_results_are_those_of_the_engine(case: str, with_graphs: Any, recorded_shapes: list[Any]) -> None:
     options, kwargs, call = CASES[case]
     model = transformer(**options)
     model.make_generation_fast_()
     expected = generate(model, call=call, **kwargs)
     # The second time everything is played again.
     for _ in range(2):
-        assert_same(replayed(model, call=call, **kwargs), expected)
-    assert recorder
+        assert_same(with_graphs(model, call=call, **kwargs), expected)
+    assert recorded_shapes
 
 
 @settings(max_examples=8, deadline=None)
@@ -77,7 +77,7 @@ def test_batches_of_any_size_share_the_memory(sources: Any, beam: int, limit: in
     kwargs = {"beam_size": beam, "max_len_b": limit}
     expected = generate(model, sources, **kwargs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SequenceGenerator, "stepping", "replayed")
+        patch.setattr(SequenceGenerator, "stepping", "cuda_graph")
         assert_same(generate(model, sources, **kwargs), expected)
 
 
@@ -85,7 +85,7 @@ _SHARED = transformer()
 _SHARED.make_generation_fast_()
 
 
-def test_memory_moves_when_half_of_the_sentences_left(replayed: Any, recorder: list[Any]) -> None:
+def test_memory_moves_when_half_of_the_sentences_left(with_graphs: Any, recorded_shapes: list[Any]) -> None:
     torch.manual_seed(0)
     sources = [torch.randint(4, 18, (n % 30 + 1,)).tolist() for n in range(40)]
     # Sentence n is told to end after n // 2 words.
@@ -96,37 +96,37 @@ def test_memory_moves_when_half_of_the_sentences_left(replayed: Any, recorder: l
     kwargs = {"max_len_b": 30, "call": {"prefix_tokens": prefix}}
     expected = generate(model, sources, **kwargs)
     for _ in range(5):
-        assert_same(replayed(model, sources, **kwargs), expected)
-    assert {shape.sentences for shape in recorder} == {48, 24, 12}
+        assert_same(with_graphs(model, sources, **kwargs), expected)
+    assert {shape.sentences for shape in recorded_shapes} == {48, 24, 12}
 
 
-def test_an_ensemble_has_a_space_each(replayed: Any, recorder: list[Any]) -> None:
+def test_an_ensemble_has_buffers_each(with_graphs: Any, recorded_shapes: list[Any]) -> None:
     models = [transformer(seed) for seed in (1, 2)]
     for model in models:
         model.make_generation_fast_()
-    assert_same(replayed(models), generate(models))
+    assert_same(with_graphs(models), generate(models))
 
 
-def test_weights_that_may_still_change_are_not_recorded(replayed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_may_still_change_are_not_recorded(with_graphs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     flags: list[bool] = []
-    make = fixed.Space.__init__
+    make = cuda_graph.StaticBuffers.__init__
 
     def watched(self: Any, like: Tensor, may_record: bool) -> None:
         flags.append(may_record)
         make(self, like, may_record)
 
-    monkeypatch.setattr(fixed.Space, "__init__", watched)
+    monkeypatch.setattr(cuda_graph.StaticBuffers, "__init__", watched)
     model = transformer()
-    replayed(model)
+    with_graphs(model)
     model.make_generation_fast_()
-    replayed(model)
-    replayed(model)
-    # The last batch found the space of the one before.
+    with_graphs(model)
+    with_graphs(model)
+    # The last batch found the buffers of the one before.
     assert flags == [False, True]
 
 
 def test_a_device_that_cannot_record_is_named_once(
-    replayed: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    with_graphs: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(self: Any, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("not supported")
@@ -136,8 +136,8 @@ def test_a_device_that_cannot_record_is_named_once(
         __enter__ = __exit__ = lambda self, *args: None
 
     graph = type("Graph", (), {"capture_begin": fail, "capture_end": lambda self: None})
-    make = fixed.Recorder.__init__
-    monkeypatch.setattr(fixed.Recorder, "__init__", lambda self, active: make(self, True))
+    make = cuda_graph.GraphCache.__init__
+    monkeypatch.setattr(cuda_graph.GraphCache, "__init__", lambda self, active: make(self, True))
     for name in ("Stream", "current_stream"):
         monkeypatch.setattr(torch.cuda, name, Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
@@ -148,29 +148,29 @@ def test_a_device_that_cannot_record_is_named_once(
     expected = generate(model)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert_same(replayed(model), expected)
+            assert_same(with_graphs(model), expected)
     assert len([r for r in caplog.records if "cannot be recorded" in r.message]) == 1
 
 
-def test_a_model_with_steps_of_its_own_keeps_them(replayed: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_with_steps_of_its_own_keeps_them(with_graphs: Any, caplog: pytest.LogCaptureFixture) -> None:
     from fairseq.models.transformer import TransformerDecoder
 
     calls: list[str] = []
     model = transformer(decoder=counted(TransformerDecoder, "forward", calls))
     with caplog.at_level(logging.WARNING):
-        assert_same(replayed(model), generate(transformer()))
+        assert_same(with_graphs(model), generate(transformer()))
     assert calls and "steps of this model are its own" in caplog.text
 
 
 def test_sizes_are_few_and_little_is_wasted() -> None:
-    sizes = [fixed.room_for(n, 8) for n in range(1, 400)]
+    sizes = [cuda_graph.room_for(n, 8) for n in range(1, 400)]
     assert sorted(set(sizes)) == [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
     assert all(n <= size <= max(8, n * 1.5) for n, size in zip(range(1, 400), sizes))
-    coarse = {fixed.room_for(n, 128, 1024) for n in range(1, 3000)}
+    coarse = {cuda_graph.room_for(n, 128, 1024) for n in range(1, 3000)}
     assert sorted(coarse) == [128, 256, 512, 1024, 1536, 2048, 3072]
 
 
-def test_a_hypothesis_that_overflows_does_not_reach_its_siblings(replayed: Any) -> None:
+def test_a_hypothesis_that_overflows_does_not_reach_its_siblings(with_graphs: Any) -> None:
     model = transformer()
     kwargs = {"beam_size": 4, "max_len_b": 8}
     said = [h["tokens"].tolist() for h in generate(model, **kwargs)[0]]
@@ -183,5 +183,5 @@ def test_a_hypothesis_that_overflows_does_not_reach_its_siblings(replayed: Any) 
         patch.setattr(SequenceGenerator, "stepping", "modules")
         expected = generate(model, **kwargs)
     assert expected[0][0]["tokens"].tolist() == said[0]
-    for found in (generate(model, **kwargs), replayed(model, **kwargs)):
+    for found in (generate(model, **kwargs), with_graphs(model, **kwargs)):
         assert_same([h[:1] for h in found], [h[:1] for h in expected])

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["LanguageModelVote"]
+__all__ = ["ShallowFusion"]
 
 
-class LanguageModelVote:
+class ShallowFusion:
     """Weighted log-probabilities of a language model for the next word.
 
     A model that decodes incrementally computes each word once; any other is run on the whole prefix every step.
@@ -21,7 +21,7 @@ class LanguageModelVote:
         self.state: dict[str, dict[str, Any]] | None = {} if _decodes_incrementally(model) else None
 
     @classmethod
-    def make(cls, model: Any, weight: float) -> LanguageModelVote | None:
+    def make(cls, model: Any, weight: float) -> ShallowFusion | None:
         """``None`` without a model."""
         return None if model is None else cls(model, weight)
 
