@@ -100,9 +100,9 @@ class ArchiveStream:
         identity: tells this archive from others, also from other files of this name.
     """
 
-    def __init__(self, path: str, file: IO[bytes]) -> None:
+    def __init__(self, path: str | os.PathLike[str], file: IO[bytes]) -> None:
         state = os.fstat(file.fileno())
-        self._path, self._file, self._size = path, file, state.st_size
+        self._path, self._file, self._size = os.fspath(path), file, state.st_size
         self.identity = f"{os.path.abspath(path)}:{state.st_size}:{state.st_mtime_ns}"
 
     def _contents(self) -> _Metered:
@@ -129,7 +129,7 @@ class ArchiveStream:
         except (*_DAMAGE, OSError):
             return False
 
-    def extract_to(self, folder: str) -> None:
+    def extract_to(self, folder: str | os.PathLike[str]) -> None:
         """Extract the members one by one; what points out of the folder, is no file, or is out of proportion ends it.
 
         Raises:
@@ -142,7 +142,7 @@ class ArchiveStream:
                         raise ValueError(f"it holds more than {MAX_MEMBERS:,} files")
                     if member.size > MAX_RATIO * self._size + MAX_SMALL_BYTES:
                         raise ValueError(f"it holds more than {MAX_RATIO} times its own size")
-                    archive.extract(member, folder, filter="data")
+                    archive.extract(member, os.fspath(folder), filter="data")
         except OSError as error:
             if error.errno in _OURS:
                 raise
@@ -156,13 +156,14 @@ class ArchiveStream:
 
 
 @contextlib.contextmanager
-def open_archive(path: str) -> Iterator[ArchiveStream | None]:
+def open_archive(path: str | os.PathLike[str]) -> Iterator[ArchiveStream | None]:
     """A tar archive, opened once; ``None`` for a file that is none.
 
     Raises:
         ValueError: this Python has no safe way to unpack.
         OSError: the file cannot be opened.
     """
+    path = os.fspath(path)
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError(f"{path} is neither a folder nor a regular file")
     with open(path, "rb") as file:

@@ -11,6 +11,7 @@ import inspect
 import os
 import pkgutil
 import re
+import tarfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 import fairseq
 import fairseq_cli
 from fairseq import checkpoint_utils, file_chunker_utils, file_utils, options, tasks, utils
+from fairseq.archives import open_archive
 from fairseq.binarizer import AlignmentDatasetBinarizer, FileBinarizer, LegacyBinarizer, VocabularyDatasetBinarizer
 from fairseq.data import Dictionary, data_utils, indexed_dataset, plasma_utils
 from fairseq.data.encoders import gpt2_bpe_utils
@@ -570,6 +572,9 @@ NO_PATHS = {
     "FileAudioDataset.__init__": "tried with the audio data",
     "BinarizedAudioDataset.__init__": "by FileAudioDataset's readers",
     "HubertDataset.__init__": "tried with the audio data",
+    "ArchiveStream.__init__": "by open_archive",
+    "ArchiveStream.extract_to": "by the test of archives below",
+    "fairseq.archives.open_archive": "by the test of archives below",
     "fairseq.file_io.decoded": "an open file",
     "fairseq.file_io.open_text": "by the readers of text",
     "fairseq.utils.processes.available_cores": "of the control groups",
@@ -624,3 +629,14 @@ def test_every_function_with_a_path_is_tried() -> None:
                 if looks and name not in tried:
                     missing.append(f"{info.name}.{name}({', '.join(looks)})")
     assert not missing, "\n".join(missing)
+
+
+def test_an_archive_is_named_and_unpacked_by_path_objects(tmp_path: Path) -> None:
+    (tmp_path / "dict.txt").write_text("a 1\n", encoding="utf-8")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "dict.txt", "dict.txt")
+    (tmp_path / "out").mkdir()
+    with open_archive(OnlyPath(tmp_path / "model.tar.gz")) as stream:
+        assert stream is not None
+        stream.extract_to(OnlyPath(tmp_path / "out"))
+    assert (tmp_path / "out" / "dict.txt").read_text(encoding="utf-8") == "a 1\n"
