@@ -54,7 +54,12 @@ def convert_yaml_to_tuple(yaml_dictionary: Dict[str, List[Any]]) -> Dict[str, Tu
     converted = {}
     for kind, entry in yaml_dictionary.items():
         pair = [entry.get("key"), entry.get("value")] if isinstance(entry, dict) else entry
-        if not isinstance(pair, (list, tuple)) or len(pair) < 2 or not isinstance(pair[1], dict):
+        if not isinstance(pair, (list, tuple)) or len(pair) < 2 or not _are_settings(*pair[:2]):
             raise ValueError(f"{kind}: an attribute (key) and its settings (value) are expected, not {entry!r:.100}")
         converted[kind] = (pair[0], pair[1])
     return converted
+
+
+def _are_settings(attribute: Any, settings: Any) -> bool:
+    # One number for all layers of the kind, or one for each value of an attribute.
+    return isinstance(settings, dict) or (attribute == "*" and isinstance(settings, int))
