@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from fairseq import _index
-from fairseq.compat.allowed import add_cli_options as add_trust_options
 from fairseq.compat.flags import normalise_flags, translate_old_options
 from fairseq.compat.suggest import Parser, near_options, unknown_name
 from fairseq.dataclass.configs import (
@@ -35,6 +34,7 @@ from fairseq.dataclass.configs import (
 from fairseq.dataclass.constants import DATASET_IMPL_CHOICES
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.registry import REGISTRIES
+from fairseq.serialization.allowed import add_cli_options as add_trust_options
 
 __all__ = [
     "add_checkpoint_args",

@@ -70,7 +70,7 @@ def load_models(cfg: Any, path: str, task: Any, overrides: dict[str, Any]) -> tu
     import contextlib
 
     from fairseq import checkpoint_utils, utils
-    from fairseq.checkpoint_utils.building import drawing_weights
+    from fairseq.checkpoint_utils.model_loading import drawing_weights
 
     # Samples are the same as ever only if as many numbers as ever were drawn before them.
     samples = cfg.generation.sampling or cfg.generation.retain_dropout

@@ -19,8 +19,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line: one subcommand per job."""
-    from fairseq.compat.allowed import add_cli_options
     from fairseq.compat.suggest import Parser
+    from fairseq.serialization.allowed import add_cli_options
 
     parser = Parser(description=__doc__.split(": ", 1)[1], allow_abbrev=False)
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
@@ -117,8 +117,8 @@ def average(args: argparse.Namespace) -> int:
 
 def _read(path: str) -> dict[str, Any]:
     from fairseq.checkpoint_utils.safetensors_format import read_safetensors
-    from fairseq.compat.allowed import unsafe_load_wanted
     from fairseq.serialization import read_checkpoint
+    from fairseq.serialization.allowed import unsafe_load_wanted
     from fairseq.serialization.checks import check_options, check_weights
 
     state = read_safetensors(path) if path.endswith(".safetensors") else read_checkpoint(path, mmap=True)

@@ -33,7 +33,7 @@ def _hydra_main(cfg: Any, **_: Any) -> float:
     from fairseq.dataclass.lenient import complete
     from fairseq.distributed import utils as distributed_utils
     from fairseq.logging import metrics
-    from fairseq.training.run import main
+    from fairseq.training_loop.run import main
 
     cfg = plain_config(cfg)
     complete(cfg)
@@ -142,7 +142,7 @@ def cli_main() -> None:
 
 def console_main() -> None:
     """The ``fairseq-hydra-train`` command: ``cli_main`` with errors as one line; it saves and leaves on signals."""
-    from fairseq.training import preemption
+    from fairseq.training_loop import preemption
 
     with preemption.command():
         run_command(cli_main, needs="task=NAME task.data=FOLDER model=NAME")

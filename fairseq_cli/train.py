@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fairseq_cli._console import run_command, setup_logging
 
 if TYPE_CHECKING:
-    from fairseq.training import (
+    from fairseq.training_loop import (
         get_training_stats,
         get_valid_stats,
         main,
@@ -36,16 +36,16 @@ __all__ = [
     "validate_and_save",
 ]
 
-# The work is done by fairseq.training; code written for upstream imports it from here.
+# The work is done by fairseq.training_loop; code written for upstream imports it from here.
 _TRAINING = {
-    "_flatten_config": "fairseq.training.loop",
-    "get_training_stats": "fairseq.training.loop",
-    "get_valid_stats": "fairseq.training.validation",
-    "main": "fairseq.training.run",
-    "should_stop_early": "fairseq.training.early_stop",
-    "train": "fairseq.training.loop",
-    "validate": "fairseq.training.validation",
-    "validate_and_save": "fairseq.training.loop",
+    "_flatten_config": "fairseq.training_loop.loop",
+    "get_training_stats": "fairseq.training_loop.loop",
+    "get_valid_stats": "fairseq.training_loop.validation",
+    "main": "fairseq.training_loop.run",
+    "should_stop_early": "fairseq.training_loop.early_stop",
+    "train": "fairseq.training_loop.loop",
+    "validate": "fairseq.training_loop.validation",
+    "validate_and_save": "fairseq.training_loop.loop",
 }
 
 
@@ -58,10 +58,10 @@ def __getattr__(name: str) -> Any:
 def get_parser() -> ArgumentParser:
     """The options of ``fairseq-train``, apart from those of the chosen model, task, ..."""
     from fairseq import options
-    from fairseq.training.process_options import add_process_options
+    from fairseq.runtime_flags import add_runtime_flags
 
     parser = options.get_training_parser()
-    add_process_options(parser)
+    add_runtime_flags(parser)
     return parser
 
 
@@ -78,7 +78,7 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
     # PyTorch is imported from here on: --help and a wrong command line are answered before.
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.distributed import utils as distributed_utils
-    from fairseq.training.run import main
+    from fairseq.training_loop.run import main
 
     cfg = convert_namespace_to_omegaconf(args)
     try:
@@ -91,7 +91,7 @@ def cli_main(modify_parser: Callable[[ArgumentParser], None] | None = None) -> N
 
 def console_main() -> None:
     """The ``fairseq-train`` command: ``cli_main`` with errors as one line, which saves and leaves on signals."""
-    from fairseq.training import preemption
+    from fairseq.training_loop import preemption
 
     with preemption.command():
         run_command(cli_main, needs="DATA --arch NAME")

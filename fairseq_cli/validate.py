@@ -37,7 +37,7 @@ def main(cfg: Any, override_args: Any = None) -> None:
     import torch
 
     from fairseq import checkpoint_utils, utils
-    from fairseq.training.idle_options import idle_in_validation, warn_about
+    from fairseq.unused_options import idle_in_validation, warn_about
     from fairseq.utils.literals import parse_literal
 
     if isinstance(cfg, Namespace):

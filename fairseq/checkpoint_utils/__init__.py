@@ -16,7 +16,7 @@ Reading and writing themselves are in ``fairseq.serialization``.
 from fairseq._lazy import attach
 
 _EXPORTS = {
-    "add_safe_globals": "fairseq.compat.allowed",
+    "add_safe_globals": "fairseq.serialization.allowed",
     "checkpoint_paths": "names",
     "fetch_from_hf_hub": "ensemble",
     "get_maybe_sharded_checkpoint_filename": "names",

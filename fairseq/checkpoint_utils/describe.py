@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairseq.compat import allowed
+from fairseq.serialization import allowed
 from fairseq.serialization.archive import read_archive
 from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.keys import Refused
 from fairseq.serialization.read import names_torch_knows
 from fairseq.serialization.source import Source
-from fairseq.serialization.survey import Ghost, TensorSpec, survey_source
+from fairseq.serialization.survey import OpaqueGlobal, TensorSpec, survey_source
 from fairseq.serialization.write import verify_checksum
 
 __all__ = ["Description", "describe", "flat_config", "verify"]
@@ -35,7 +35,7 @@ class Description:
 
 def _as_dict(node: Any) -> dict[str, Any]:
     """A section as a dictionary: plain, a namespace, or an OmegaConf container of old files."""
-    if isinstance(node, Ghost):
+    if isinstance(node, OpaqueGlobal):
         attributes = node.attributes
         content = attributes.get("_content", attributes if not node else dict(node))
         return content if isinstance(content, dict) else {}
@@ -45,7 +45,7 @@ def _as_dict(node: Any) -> dict[str, Any]:
 
 
 def _value(node: Any) -> Any:
-    if isinstance(node, Ghost):
+    if isinstance(node, OpaqueGlobal):
         attributes = node.attributes
         if "_val" in attributes:
             return attributes["_val"]

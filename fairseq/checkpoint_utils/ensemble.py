@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fairseq import checkpoint_utils
-from fairseq.checkpoint_utils.building import Frugal, fill, naming_file
+from fairseq.checkpoint_utils.model_loading import SkipInit, fill, naming_file
 from fairseq.checkpoint_utils.names import get_maybe_sharded_checkpoint_filename
 from fairseq.checkpoint_utils.shards import files_of, join
 from fairseq.file_io import PathManager
@@ -114,7 +114,7 @@ def _model_for(
     weights = state["model"]
     history = state.get("optimizer_history") or [{}]
 
-    def build(mode: Frugal) -> Any:
+    def build(mode: SkipInit) -> Any:
         with mode:
             model = _build_model(task, cfg, weights)
         if history[-1].get("num_updates") is not None:
@@ -125,9 +125,9 @@ def _model_for(
 
     # Weights that are not all in the file must be drawn, and so must those a model leaves as they are when it loads.
     limits = weights if strict else None  # a shard says little about the whole
-    mode = Frugal(limits, name, skip=strict)
+    mode = SkipInit(limits, name, skip=strict)
     model = build(mode)
-    return build(Frugal(limits, name, skip=False)) if mode.unfilled(model) else model
+    return build(SkipInit(limits, name, skip=False)) if mode.unfilled(model) else model
 
 
 def _model_from_rows(task: Any, cfg: Any, state: dict[str, Any], files: list[str], strict: bool) -> nn.Module:

@@ -8,8 +8,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from fairseq.compat.allowed import unsafe_load_wanted
 from fairseq.file_io import PathManager
+from fairseq.serialization.allowed import unsafe_load_wanted
 from fairseq.serialization.checks import check_history, check_options, check_paths
 from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.notes import NOTES

@@ -24,8 +24,8 @@ import torch
 from fairseq.serialization import strict_json
 from fairseq.serialization.errors import CorruptCheckpointError, shown
 from fairseq.serialization.keys import KeyGuard, Refused
+from fairseq.serialization.placeholders import DTYPE_CODE, Malformed
 from fairseq.serialization.source import Source
-from fairseq.serialization.standins import DTYPE_CODE, Malformed
 from fairseq.serialization.write import replacing
 
 __all__ = ["read_safetensors", "write_safetensors"]

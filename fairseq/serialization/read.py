@@ -1,7 +1,7 @@
 """``read_checkpoint``: a file's contents, without running anything the file says.
 
 1. The file is opened once and surveyed: names it mentions, tensors against the data that is there.
-2. Each name is looked up in ``fairseq.compat.allowed``; one unknown name and nothing is loaded.
+2. Each name is looked up in ``fairseq.serialization.allowed``; one unknown name and nothing is loaded.
 3. The bytes that were surveyed are given to torch's restricted unpickler (see ``rebuild``). What it may rebuild is
    allowed for this one call: torch's list belongs to the whole process, so it is put back as it was.
 """
@@ -19,8 +19,7 @@ from typing import Any
 
 import torch
 
-from fairseq.compat import allowed
-from fairseq.serialization import standins
+from fairseq.serialization import allowed, placeholders
 from fairseq.serialization.errors import CorruptCheckpointError, UnsafeCheckpointError, shown, without_advice
 from fairseq.serialization.keys import Refused
 from fairseq.serialization.notes import notes_in, read_notes
@@ -74,7 +73,7 @@ def _stand_ins(path: str | os.PathLike[str], names: set[str]) -> list[Any]:
     if unknown:
         raise UnsafeCheckpointError(path, unknown)
     if any(name.endswith("multiarray._reconstruct") for name in names):
-        found.append(standins.PendingArray)
+        found.append(placeholders.PendingArray)
     return found
 
 
@@ -99,7 +98,7 @@ def _damage_named(path: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise _cannot_load(path, "not enough memory for it") from error
-    except (Refused, standins.Malformed) as error:
+    except (Refused, placeholders.Malformed) as error:
         raise _cannot_load(path, str(error)) from None
     except Exception as error:
         reason = without_advice(str(error)) or f"its contents are damaged ({type(error).__name__})"
@@ -166,4 +165,4 @@ def read_with_notes(
             # Of other pickle protocols torch says that they may not be supported; if so, the error says it too.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             state = rebuild(source, survey, mmap)
-            return (standins.finish(state) if objects else state), notes_in(survey.archive)
+            return (placeholders.finish(state) if objects else state), notes_in(survey.archive)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from fairseq.serialization.inert import Survey
 from fairseq.serialization.keys import Refused
+from fairseq.serialization.pickle_inspector import Survey
 from fairseq.serialization.source import Source
 
 __all__ = ["rebuild"]

@@ -2,7 +2,7 @@
 
 What comes out is the list of names, the tree with tensors as ``TensorSpec``, and a refusal if the file cannot be what
 it claims to be: no regular file, compressed entries (torch never compresses), data that is missing, contents that are
-nested without end. How the pickle inside is interpreted is in ``inert``.
+nested without end. How the pickle inside is interpreted is in ``pickle_inspector``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 from fairseq.serialization.archive import read_archive
 from fairseq.serialization.errors import CorruptCheckpointError, shown
-from fairseq.serialization.inert import Ghost, Refused, Survey, TensorSpec, interpret
+from fairseq.serialization.pickle_inspector import OpaqueGlobal, Refused, Survey, TensorSpec, interpret
 from fairseq.serialization.source import Source
 from fairseq.serialization.trees import measure
 
-__all__ = ["Ghost", "Survey", "TensorSpec", "survey_file", "survey_source", "walk"]
+__all__ = ["OpaqueGlobal", "Survey", "TensorSpec", "survey_file", "survey_source", "walk"]
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -129,7 +129,7 @@ def _survey_legacy(source: Source) -> Survey:
 
 
 def _parts(node: Any) -> Any:
-    if isinstance(node, Ghost):
+    if isinstance(node, OpaqueGlobal):
         return [*node.args, *node.state, *node.keys(), *node.values()]
     if isinstance(node, dict):
         return [*node.keys(), *node.values()]

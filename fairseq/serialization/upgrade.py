@@ -1,7 +1,7 @@
 """Bring the layout of an old checkpoint to today's, one named step after another.
 
 A step looks at the state, changes it in place if it is of the layout the step knows, and leaves it alone otherwise, so
-running all steps on a current state does nothing. The steps themselves are in ``fairseq.compat.checkpoints``.
+running all steps on a current state does nothing. The steps themselves are in ``fairseq.serialization.upgrade_steps``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def upgrade(name: str) -> Callable[[Callable[[State], None]], Callable[[State], 
 
 def upgrade_state(state: State) -> State:
     """Apply all steps in order, in place, and return ``state``."""
-    import fairseq.compat.checkpoints  # noqa: F401  (fills STEPS)
+    import fairseq.serialization.upgrade_steps  # noqa: F401  (fills STEPS)
 
     for step in STEPS:
         step.apply(state)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fairseq import checkpoint_utils, utils
-from fairseq.checkpoint_utils.building import letting_go, naming_file
+from fairseq.checkpoint_utils.model_loading import naming_file, releasing_pages
 from fairseq.dataclass.lenient import complete
 from fairseq.distributed.wrap import watched
 from fairseq.file_io import PathManager
@@ -522,7 +522,7 @@ class Trainer:
         mapped = MappedTensors(state, PathManager.get_local_path(filename))
         for name in state.keys() - {"model", "last_optimizer_state"}:
             state[name] = mapped.own(state[name])
-        with letting_go(mapped), naming_file(filename):
+        with releasing_pages(mapped), naming_file(filename):
             extra_state = checkpoint_state.restore(
                 self, filename, state, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters, mapped
             )

@@ -12,7 +12,7 @@ from torch import nn
 
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.training import compiling, main
+from fairseq.training_loop import compiling, main
 
 TRANSFORMER = (  # noqa: SIM905
     "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "

@@ -12,7 +12,7 @@ from toy_training import checkpoint, same, tool
 from fairseq import options
 from fairseq.dataclass.initialize import hydra_init
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.training import main
+from fairseq.training_loop import main
 from fairseq_cli.hydra_train import cli_main, hydra_main
 
 # The language model is the smallest family that has a config class.

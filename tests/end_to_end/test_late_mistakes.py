@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from toy_training import MODEL, config, run
 
 from fairseq.trainer import Trainer
-from fairseq.training import main
+from fairseq.training_loop import main
 
 
 @pytest.fixture(scope="module")

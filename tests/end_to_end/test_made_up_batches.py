@@ -14,7 +14,7 @@ from fairseq.benchmark.dummy_model import DummyModel
 from fairseq.benchmark.dummy_mt import DummyMTTask
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
-from fairseq.training import main
+from fairseq.training_loop import main
 
 
 def settings(**changed):

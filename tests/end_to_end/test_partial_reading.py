@@ -15,7 +15,7 @@ from fairseq.data.indexed.formats import data_file_path, index_file_path
 from fairseq.data.indexed.mmap import MMapIndex
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.trainer import Trainer
-from fairseq.training import main
+from fairseq.training_loop import main
 
 SENTENCES, LENGTH = 100_000, 750
 SIZE = SENTENCES * LENGTH * 4

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from toy_training import MODEL, RUN, run
 
-from fairseq.training import preemption
+from fairseq.training_loop import preemption
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 

@@ -36,7 +36,7 @@ def sparse(cfg: Any) -> Any:
 
 def test_a_sparse_config_trains_saves_and_resumes(toy_pairs: str, tmp_path: Path) -> None:
     from fairseq.distributed.utils import call_main
-    from fairseq.training import main
+    from fairseq.training_loop import main
 
     for stop in (3, 6):
         run(toy_pairs, tmp_path / "full", "--max-update", stop)

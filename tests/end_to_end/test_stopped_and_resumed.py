@@ -22,7 +22,7 @@ from toy_training import checkpoint, run
 from fairseq.logging import metrics
 from fairseq.serialization.notes import read_notes
 from fairseq.trainer import Trainer
-from fairseq.training import loop
+from fairseq.training_loop import loop
 
 # Updates in an epoch of the made-up data.
 EPOCH = 9

@@ -12,7 +12,7 @@ import torch
 from fairseq import checkpoint_utils, options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.serialization import read_checkpoint
-from fairseq.training import main
+from fairseq.training_loop import main
 
 SIDES = ("encoder", "decoder")
 MODEL = ["--arch", "transformer_tiny", *(word for side in SIDES for word in (

@@ -17,7 +17,7 @@ from toy_training import MODEL, RUN, run, same
 
 from fairseq import checkpoint_utils
 from fairseq.serialization import read_checkpoint
-from fairseq.training import preemption
+from fairseq.training_loop import preemption
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_runs_in_one_process_do_not_know_each_others_best(data, tmp_path):
 
 
 def test_a_profile_is_written_when_it_is_asked_for(data, tmp_path, monkeypatch):
-    from fairseq.training import profiling
+    from fairseq.training_loop import profiling
 
     monkeypatch.setattr(profiling, "SKIPPED", 1)
     monkeypatch.setattr(profiling, "RECORDED", 2)

@@ -267,7 +267,7 @@ def test_groups_of_parameters_have_optimizers_and_schedules_of_their_own(
     toy_pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     from fairseq.tasks.translation import TranslationTask
-    from fairseq.training import main
+    from fairseq.training_loop import main
 
     real = TranslationTask.build_model
 
@@ -334,6 +334,16 @@ def test_options_of_generation_that_cannot_be_are_named(toy_pairs: str, given: s
         run(toy_pairs, "unused", "--max-update", 1, "--no-save", "--eval-bleu", "--eval-bleu-args", given)
 
 
-def test_options_of_generation_reach_it(toy_pairs: str) -> None:
+def test_options_of_generation_reach_it(toy_pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq.tasks.fairseq_task import FairseqTask
+
+    real, built = FairseqTask.build_generator, []
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        built.append(real(self, *args, **kwargs))
+        return built[-1]
+
+    monkeypatch.setattr(FairseqTask, "build_generator", noted)
     words = ["--eval-bleu", "--eval-bleu-args", '{"beam": 2, "max_len_b": 5, "lenpen": 0.5}']
     run(toy_pairs, "unused", "--max-update", 1, "--no-save", *words)
+    assert built and {(g.beam_size, g.max_len_b, g.len_penalty) for g in built} == {(2, 5, 0.5)}

@@ -49,7 +49,7 @@ def config(data: str, save_dir: Any, *extra: Any) -> Any:
 
 def run(data: str, save_dir: Any, *extra: Any) -> None:
     """Train in this process."""
-    from fairseq.training import main
+    from fairseq.training_loop import main
 
     main(config(data, save_dir, *extra))
 

@@ -45,7 +45,7 @@ def follow(seen: list[dict[str, Any]]) -> Any:
 def followed(cfg: Any) -> list[dict[str, Any]]:
     """Train, and return what each update gave."""
     from fairseq.trainer import Trainer
-    from fairseq.training import main
+    from fairseq.training_loop import main
 
     seen: list[dict[str, Any]] = []
     real = follow(seen)

@@ -216,14 +216,14 @@ def test_a_compiled_model_gives_the_losses_of_the_plain_one(pairs: str, tmp_path
 
 
 def test_float32_is_exact_unless_tensorfloat_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fairseq.training import process_options
+    from fairseq import runtime_flags
 
     before = torch.get_float32_matmul_precision()
     try:
-        process_options.choose_float32(uses_cuda=True)
+        runtime_flags.choose_float32(uses_cuda=True)
         assert torch.get_float32_matmul_precision() == before
         monkeypatch.setenv("FAIRSEQ_TF32", "1")
-        process_options.choose_float32(uses_cuda=True)
+        runtime_flags.choose_float32(uses_cuda=True)
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(before)

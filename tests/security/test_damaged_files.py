@@ -123,10 +123,9 @@ def test_binarised_data(kind, end, tmp_path):
             dataset.prefetch(range(len(dataset)))
         for index in range(min(len(dataset), 100)):
             dataset[index]
-        if end == "bin":
-            # Any bytes are token ids; only what is missing can be noticed.
-            raise ValueError("read")
 
+    # Any bytes are token ids: of damage to the data file only what is missing can be noticed, so the damage must
+    # include a shorter file.
     try_all(tmp_path / f"train.{end}", read, 2)
 
 

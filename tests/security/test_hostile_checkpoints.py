@@ -14,11 +14,11 @@ import torch
 from hostile import payloads, places, tensor, write_legacy, write_zip
 
 from fairseq.checkpoint_utils import add_safe_globals, load_checkpoint_to_cpu
-from fairseq.compat import allowed
 from fairseq.serialization import (
     CheckpointError,
     CorruptCheckpointError,
     UnsafeCheckpointError,
+    allowed,
     read_checkpoint,
     survey_file,
 )

@@ -20,8 +20,7 @@ from forked import forked
 from hostile import call, name, payloads, places, text, write_legacy, write_zip
 
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-from fairseq.compat import allowed
-from fairseq.serialization import CheckpointError, survey_file
+from fairseq.serialization import CheckpointError, allowed, survey_file
 
 COUNT = int(os.environ.get("FAIRSEQ_TEST_HOSTILE", "200"))
 ROOM = 600 << 20

@@ -13,7 +13,7 @@ import trained
 from forked import Ending, forked, tool
 
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu, load_model_ensemble
-from fairseq.checkpoint_utils.building import Frugal
+from fairseq.checkpoint_utils.model_loading import SkipInit
 from fairseq.serialization import CheckpointError, UnsafeOptionError, read_checkpoint
 
 MEMORY = 250 << 20
@@ -25,7 +25,7 @@ def made(tmp_path_factory):
     import fairseq.hub_utils
     import fairseq.models.transformer
     import fairseq.tasks.translation
-    import fairseq.training  # noqa: F401
+    import fairseq.training_loop  # noqa: F401
 
     ending = forked(lambda: trained.make(folder), None)
     assert ending.code == 0, ending.output
@@ -119,7 +119,7 @@ def test_word_vectors_are_read_where_no_weights_follow(tmp_path):
     from fairseq import utils
 
     assert utils.parse_embedding(str(tmp_path / "vectors"))["a"].tolist() == [1, 2, 3, 4]
-    with Frugal({}, "x.pt", skip=True):
+    with SkipInit({}, "x.pt", skip=True):
         assert utils.parse_embedding("/dev/zero") == {}
     assert len(utils.parse_embedding(str(tmp_path / "vectors"))) == 4
 
@@ -199,7 +199,7 @@ def test_an_operation_out_of_proportion_is_refused_before_it_is_done():
     def work() -> None:
         weights = {"w": torch.zeros(10)}
         for kind, operation in GROWING.items():
-            with pytest.raises(CheckpointError, match="far larger than the 10 "), Frugal(weights, "x.pt", True):
+            with pytest.raises(CheckpointError, match="far larger than the 10 "), SkipInit(weights, "x.pt", True):
                 operation()
                 pytest.fail(kind)
 
@@ -210,7 +210,7 @@ def test_an_operation_out_of_proportion_is_refused_before_it_is_done():
 
 def test_building_in_proportion_is_as_ever():
     weights = {"w": torch.zeros(1 << 22)}
-    with Frugal(weights, "x.pt", skip=False):
+    with SkipInit(weights, "x.pt", skip=False):
         torch.manual_seed(3)
         layer = torch.nn.Embedding(1 << 11, 1 << 10)
         table = torch.cat([torch.arange(1 << 21).view(-1, 1), torch.zeros(1 << 21, 1, dtype=torch.long)], dim=1)

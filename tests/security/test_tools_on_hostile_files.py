@@ -33,7 +33,7 @@ def run(tmp_path_factory):
     import fairseq.hub_utils
     import fairseq.models.transformer
     import fairseq.tasks.translation
-    import fairseq.training  # noqa: F401
+    import fairseq.training_loop  # noqa: F401
 
     made = forked(lambda: trained.make(folder), None)
     assert made.code == 0, made.output

@@ -17,7 +17,7 @@ def make(folder: Path) -> tuple[Path, Path]:
     """Binarise a made-up corpus and train two updates on it; returns the data folder and the checkpoint."""
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-    from fairseq.training import main
+    from fairseq.training_loop import main
     from fairseq_cli.preprocess import main as preprocess
 
     draw = random.Random(1)

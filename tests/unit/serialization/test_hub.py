@@ -187,10 +187,10 @@ def test_a_component_is_filled_from_a_model(made):
 @pytest.fixture
 def wide(made, monkeypatch):
     """The same model, with every tensor counted as large."""
-    from fairseq.checkpoint_utils import building
+    from fairseq.checkpoint_utils import model_loading
 
-    monkeypatch.setattr(building, "_LARGE", 1)
-    return building
+    monkeypatch.setattr(model_loading, "_LARGE", 1)
+    return model_loading
 
 
 def test_weights_that_are_loaded_are_not_drawn(made, wide):

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 import pytest
 
-import fairseq.compat.checkpoints  # noqa: F401
+import fairseq.serialization.upgrade_steps  # noqa: F401
 from fairseq.serialization.upgrade import STEPS, upgrade_state
 
 CURRENT = {

@@ -6,8 +6,7 @@
 ``validation``  the loss on held-out data
 ``early_stop``  ``--patience``
 ``profiling``   ``--profile``: a trace of some updates
-``compiling``        what ``--compile`` gives to torch.compile
-``process_options``  what belongs to this process and not to the run: ``--compile``, ``--stop-on-save-error``
+``compiling``   what ``--compile`` gives to torch.compile
 ``preemption``  SIGTERM and SIGUSR1: save and leave
 """
 

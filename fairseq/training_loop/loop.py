@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, runtime_flags
 from fairseq.dataclass.lenient import complete
 from fairseq.logging import metrics
-from fairseq.training import preemption, process_options, profiling
-from fairseq.training.early_stop import should_stop_early
-from fairseq.training.schedule import decide, update_freq_of
-from fairseq.training.validation import progress_over, validate
+from fairseq.training_loop import preemption, profiling
+from fairseq.training_loop.early_stop import should_stop_early
+from fairseq.training_loop.schedule import decide, update_freq_of
+from fairseq.training_loop.validation import progress_over, validate
 
 __all__ = ["get_training_stats", "train", "validate_and_save"]
 
@@ -130,7 +130,7 @@ def validate_and_save(
 
 def _save(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None, is_last: bool) -> str | None:
     """Save; a failure ends training only if there will be no later save."""
-    stops = process_options.stop_on_save_error()
+    stops = runtime_flags.stop_on_save_error()
     if stops and cfg.checkpoint.write_checkpoints_asynchronously:
         checkpoint_utils.background.WRITER.check()
     try:

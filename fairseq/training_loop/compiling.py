@@ -10,7 +10,7 @@ import sys
 
 from torch import nn
 
-from fairseq.training.process_options import COMPILE_ENV, COMPILE_MODES
+from fairseq.runtime_flags import COMPILE_ENV, COMPILE_MODES
 
 __all__ = ["compile_if_asked", "repeated_blocks"]
 

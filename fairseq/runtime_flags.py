@@ -12,7 +12,7 @@ import logging
 import os
 from typing import Any
 
-__all__ = ["COMPILE_ENV", "COMPILE_MODES", "add_process_options", "choose_float32", "stop_on_save_error"]
+__all__ = ["COMPILE_ENV", "COMPILE_MODES", "add_runtime_flags", "choose_float32", "stop_on_save_error"]
 
 logger = logging.getLogger("fairseq_cli.train")
 
@@ -35,7 +35,7 @@ class _SetVariable(argparse.Action):
         os.environ[VARIABLES[self.dest]] = values if isinstance(values, str) else "1"
 
 
-def add_process_options(parser: argparse.ArgumentParser) -> None:
+def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
     """``--compile [MODE]``, ``--stop-on-save-error``, ``--checksum-checkpoints`` and ``--tf32``."""
     group = parser.add_argument_group("this process")
     group.add_argument(

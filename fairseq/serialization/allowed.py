@@ -139,27 +139,27 @@ def add_cli_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
 
 def resolve(path: str) -> Any | None:
     """What stands for ``path`` while a file is loaded; ``None`` if the name is not known to be safe."""
-    from fairseq.serialization import standins
+    from fairseq.serialization import placeholders
 
     if path in _added or path in _from_environment():
         return _added.get(path) or _import(path)
     if path in _REAL:
         return _import(path)
     if path in _MARKERS:
-        return standins.marker(path)
+        return placeholders.marker(path)
     if path == "numpy.dtype":
-        return standins.named(type("PendingDtype", (standins.PendingDtype,), {"path": path}), path)
-    functions = standins.inert_functions()
+        return placeholders.named(type("PendingDtype", (placeholders.PendingDtype,), {"path": path}), path)
+    functions = placeholders.inert_functions()
     if path in functions:
         return functions[path]
     if path in _BAGS or _is_own_class(path):
-        return standins.bag(path)
+        return placeholders.opaque_object(path)
     return _plugin_class(path)
 
 
 def is_known(path: str) -> bool:
     """Whether ``resolve`` would find something for a name, without importing anything to know it."""
-    from fairseq.serialization import standins
+    from fairseq.serialization import placeholders
 
     return (
         path in _added
@@ -168,7 +168,7 @@ def is_known(path: str) -> bool:
         or path in _MARKERS
         or path in _BAGS
         or path == "numpy.dtype"
-        or path in standins.inert_functions()
+        or path in placeholders.inert_functions()
         or _is_own_class(path)
         or _plugin_class(path) is not None
     )

@@ -1,9 +1,9 @@
 """Interpret a pickle without running any of it.
 
-For ``InertUnpickler`` every name is a ``Ghost``: a class that stores what it is given. Nothing is imported, no tensor
-is made, no memory is taken that the file does not pay for. It refuses what no checkpoint needs and what would cost more
-than it looks: tensors larger than their data, containers made of ranges, keys that all have one hash, opcodes that
-torch never writes.
+For ``InertUnpickler`` every name is an ``OpaqueGlobal``: a class that stores what it is given. Nothing is imported, no
+tensor is made, no memory is taken that the file does not pay for. It refuses what no checkpoint needs and what would
+cost more than it looks: tensors larger than their data, containers made of ranges, keys that all have one hash, opcodes
+that torch never writes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fairseq.serialization.keys import KeyGuard, Refused
 if TYPE_CHECKING:
     from fairseq.serialization.archive import Archive
 
-__all__ = ["Ghost", "Refused", "Survey", "TensorSpec", "interpret"]
+__all__ = ["OpaqueGlobal", "Refused", "Survey", "TensorSpec", "interpret"]
 
 _ITEM_SIZES = {
     "DoubleStorage": 8,
@@ -105,7 +105,7 @@ class Survey:
     Attributes:
         names: every class and function it mentions, as ``package.module.Name``.
         called: those of them that would be called or constructed.
-        tree: the pickled object; unknown objects are ``Ghost``, tensors are ``TensorSpec``.
+        tree: the pickled object; unknown objects are ``OpaqueGlobal``, tensors are ``TensorSpec``.
         is_zip: zip layout (torch >= 1.6), the one that can be memory-mapped.
         is_native: numbers are stored in this machine's byte order.
         description: the bytes that were interpreted, which are the ones to load: the pickle of a zip file, all pickles
@@ -123,7 +123,7 @@ class Survey:
     archive: Archive | None = None
 
 
-class Ghost(dict[Any, Any]):
+class OpaqueGlobal(dict[Any, Any]):
     """An object of some class, not made: constructor arguments in ``args``, attributes in ``state``, its items."""
 
     path = ""
@@ -142,7 +142,7 @@ class Ghost(dict[Any, Any]):
         self.state.append(state)
 
     def __reduce__(self) -> Any:
-        raise TypeError("a ghost is not saved")
+        raise TypeError("a opaque is not saved")
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
@@ -168,7 +168,7 @@ def _whole(value: Any) -> bool:
 
 
 class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
-    """Python's own unpickler (the slow one, whose memo is a dictionary) over ghosts.
+    """Python's own unpickler (the slow one, whose memo is a dictionary) over opaque globals.
 
     The opcode table is cut to what ``torch.save`` writes, plus the ones old exploits use, so that those are reported
     by the name they mention instead of as an unknown byte.
@@ -177,7 +177,7 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
     def __init__(self, file: Any, survey: Survey) -> None:
         super().__init__(file, fix_imports=False, encoding="latin1")
         self.survey = survey
-        self._ghosts: dict[str, type[Ghost]] = {}
+        self._opaque_globals: dict[str, type[OpaqueGlobal]] = {}
         self.keys = KeyGuard()
 
     def find_class(self, module: str, name: str) -> Any:
@@ -186,15 +186,15 @@ class InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
         if len(path) > _MAX_NAME:
             raise Refused(f"it mentions a name of {len(path)} letters")
         self.survey.names.add(path)
-        if path not in self._ghosts:
+        if path not in self._opaque_globals:
             survey, keys = self.survey, self.keys
 
-            def make(cls: type[Ghost], *args: Any, **kwargs: Any) -> Any:
+            def make(cls: type[OpaqueGlobal], *args: Any, **kwargs: Any) -> Any:
                 survey.called.add(path)
                 return _call(cls, path, args, keys)
 
-            self._ghosts[path] = type("Ghost", (Ghost,), {"path": path, "__new__": make})
-        return self._ghosts[path]
+            self._opaque_globals[path] = type("OpaqueGlobal", (OpaqueGlobal,), {"path": path, "__new__": make})
+        return self._opaque_globals[path]
 
     def get_extension(self, code: int) -> Any:
         raise Refused(f"it uses pickle extension {code}, which torch never writes")
@@ -240,7 +240,7 @@ def _load_build(self: Any) -> None:
     """BUILD: remember the state. Tensors are never given one: it could make them larger than their data."""
     state = self.stack.pop()
     target = self.stack[-1]
-    if not isinstance(target, Ghost) or target.path.partition(".")[0] == "torch":
+    if not isinstance(target, OpaqueGlobal) or target.path.partition(".")[0] == "torch":
         raise Refused("it sets attributes of something that has none in checkpoints")
     target.state.append(state)
 
@@ -260,7 +260,7 @@ InertUnpickler.dispatch.update(
 )
 
 
-def _call(cls: type[Ghost], path: str, args: tuple[Any, ...], keys: KeyGuard) -> Any:
+def _call(cls: type[OpaqueGlobal], path: str, args: tuple[Any, ...], keys: KeyGuard) -> Any:
     """A name of the file is called; describe the result, refuse what would take memory out of proportion."""
     module, _, name = path.rpartition(".")
     if module == "torch._utils" and name in _REBUILD:
@@ -280,20 +280,20 @@ def _call(cls: type[Ghost], path: str, args: tuple[Any, ...], keys: KeyGuard) ->
     elif path == "_codecs.encode":
         if len(args) != 2 or args[1] not in _CODECS:
             raise Refused("it encodes text in an unusual way")
-    elif path == "builtins.bytearray" and args and not isinstance(args[0], (str, bytes, Ghost)):
+    elif path == "builtins.bytearray" and args and not isinstance(args[0], (str, bytes, OpaqueGlobal)):
         raise Refused("it asks for an empty buffer of its own choice of size")
     elif path in _CONTAINERS and args and not isinstance(args[0], (list, tuple, set, dict)):
         raise Refused(f"it makes a {name} of something that is no list")
-    if any(isinstance(arg, Ghost) and arg.path == "builtins.range" for arg in args):
+    if any(isinstance(arg, OpaqueGlobal) and arg.path == "builtins.range" for arg in args):
         # A range of any length takes no space in a file, what is made of it does.
         raise Refused(f"it makes a {name} of a range")
-    ghost = Ghost.__new__(Ghost, *args)
-    ghost.__class__ = cls
+    opaque = OpaqueGlobal.__new__(OpaqueGlobal, *args)
+    opaque.__class__ = cls
     for items in args if path in _HASHING else ():
         keys.check(items if isinstance(items, (set, frozenset)) or path in _SETS else _first_of_pairs(items))
     if path == "collections.OrderedDict" and len(args) == 1 and isinstance(args[0], list):
-        ghost.update(item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2)
-    return ghost
+        opaque.update(item for item in args[0] if isinstance(item, (list, tuple)) and len(item) == 2)
+    return opaque
 
 
 def _first_of_pairs(items: Any) -> list[Any]:
@@ -307,7 +307,7 @@ def _tensor(function: str, args: tuple[Any, ...]) -> TensorSpec:
     if len(args) < 4 or not isinstance(args[0], _Storage):
         raise Refused("a tensor is described without its data")
     storage, offset, size, stride = args[:4]
-    size = tuple(size.args[0]) if isinstance(size, Ghost) and size.args else size
+    size = tuple(size.args[0]) if isinstance(size, OpaqueGlobal) and size.args else size
     if not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride) or len(size) > 64:
         raise Refused("a tensor has an unknown shape")
     if not _whole(offset) or not all(map(_whole, size)) or not all(map(_whole, stride)):
@@ -329,7 +329,7 @@ def _tensor(function: str, args: tuple[Any, ...]) -> TensorSpec:
 
 
 def interpret(file: Any, survey: Survey) -> Any:
-    """The object described by a pickle, as ghosts; names and tensor data are noted in ``survey``.
+    """The object described by a pickle, as opaque globals; names and tensor data are noted in ``survey``.
 
     Raises:
         Refused: it is damaged, or asks for what no checkpoint needs.

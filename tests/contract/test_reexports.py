@@ -8,20 +8,20 @@ import sys
 
 import pytest
 
-from fairseq.compat.incidental import BORROWED, PLACES, borrowed_names
+from fairseq.compat.reexports import PLACES, REEXPORTS, reexported_names
 
 
-@pytest.mark.parametrize("module", sorted(BORROWED))
+@pytest.mark.parametrize("module", sorted(REEXPORTS))
 def test_every_borrowed_name_is_found(module: str) -> None:
     lender = importlib.import_module(module)
-    for name in borrowed_names(module):
+    for name in reexported_names(module):
         place, colon, attribute = PLACES[name].partition(":")
         expected = importlib.import_module(place)
         assert getattr(lender, name) is (getattr(expected, attribute or name) if colon else expected), name
 
 
 def test_every_place_is_used() -> None:
-    assert {name for module in BORROWED for name in borrowed_names(module)} == set(PLACES)
+    assert {name for module in REEXPORTS for name in reexported_names(module)} == set(PLACES)
 
 
 def test_other_names_stay_unknown() -> None:

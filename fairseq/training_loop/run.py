@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairseq import checkpoint_utils, tasks, utils
+from fairseq import checkpoint_utils, runtime_flags, tasks, unused_options, utils
 from fairseq.compat.signatures import fitting
 from fairseq.dataclass.lenient import complete
 from fairseq.dataclass.limits import TRAINING, check_limits
 from fairseq.logging import metrics
 from fairseq.logging.lines import setup_logging
 from fairseq.trainer import Trainer
-from fairseq.training import compiling, early_checks, early_stop, idle_options, preemption, process_options, profiling
-from fairseq.training.loop import train
-from fairseq.training.schedule import stop_reason
+from fairseq.training_loop import compiling, early_checks, early_stop, preemption, profiling
+from fairseq.training_loop.loop import train
+from fairseq.training_loop.schedule import stop_reason
 from fairseq.utils.heap import keep_freed_memory
 
 __all__ = ["main"]
@@ -50,7 +50,7 @@ def main(cfg: Any) -> None:
     criterion = task.build_criterion(cfg.criterion)
     _describe(task, model, criterion)
     compiling.compile_if_asked(model, uses_cuda)
-    process_options.choose_float32(uses_cuda)
+    runtime_flags.choose_float32(uses_cuda)
     early_checks.check_folders(cfg)
     _load_validation_data(cfg, task)
     trainer = Trainer(cfg, task, model, criterion, _quantizer(cfg))
@@ -113,7 +113,7 @@ def _prepare(cfg: Any) -> Any:
         checkpoint_utils.verify_checkpoint_directory(cfg.checkpoint.save_dir)
         early_checks.check_paths(cfg)
     logger.info("%s", cfg)
-    idle_options.warn_about(idle_options.idle_in_training(cfg))
+    unused_options.warn_about(unused_options.idle_in_training(cfg))
     return cfg
 
 

@@ -2,7 +2,7 @@
 
 Who needs it: plugins and programs with lines such as ``from fairseq.trainer import metrics`` or
 ``from fairseq.models.lstm import FairseqEncoder``. Our modules import what they need in other ways; when a module of
-``BORROWED`` lacks a name that upstream's has by accident, it is fetched from its place. Such names are in no ``dir()``
+``REEXPORTS`` lacks a name that upstream's has by accident, it is fetched from its place. Such names are in no ``dir()``
 and no ``__all__``, and type checkers do not know them.
 
 Every module also has a ``logger``: programs write ``from fairseq.data.dictionary import logger`` and replace or silence
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
-__all__ = ["BORROWED", "PLACES", "borrowed_names", "lend_on_import"]
+__all__ = ["REEXPORTS", "PLACES", "reexported_names", "reexport_on_import"]
 
 # Name -> "module" for a module, "module:" for the object of that name in it, "module:object" for another object.
 PLACES: dict[str, str] = {
@@ -161,7 +161,7 @@ PLACES: dict[str, str] = {
 }
 
 # Module -> the names.
-BORROWED: dict[str, str] = {
+REEXPORTS: dict[str, str] = {
     "fairseq.benchmark.dummy_masked_lm": "Dictionary DummyDataset FairseqTask",
     "fairseq.benchmark.dummy_model": "Dictionary register_model_architecture",
     "fairseq.benchmark.dummy_mt": "FairseqDataset",
@@ -341,9 +341,9 @@ BORROWED: dict[str, str] = {
 }
 
 
-def borrowed_names(module: str) -> tuple[str, ...]:
+def reexported_names(module: str) -> tuple[str, ...]:
     """The names that a module lends."""
-    return tuple(BORROWED.get(module, "").split())
+    return tuple(REEXPORTS.get(module, "").split())
 
 
 def _fetch(name: str) -> Any:
@@ -352,9 +352,9 @@ def _fetch(name: str) -> Any:
     return getattr(found, attribute or name) if colon else found
 
 
-def _with_borrowed(module: str, own: Callable[[str], Any] | None) -> Callable[[str], Any]:
+def _with_reexports(module: str, own: Callable[[str], Any] | None) -> Callable[[str], Any]:
     """A module's ``__getattr__``: its own one first, if it has one."""
-    names = frozenset({*borrowed_names(module), "logger"})
+    names = frozenset({*reexported_names(module), "logger"})
 
     def __getattr__(name: str) -> Any:
         if own is not None:
@@ -372,7 +372,7 @@ def _with_borrowed(module: str, own: Callable[[str], Any] | None) -> Callable[[s
     return __getattr__
 
 
-class _Lender:
+class _ReexportFinder:
     """A finder for this package's modules: the usual one, and a ``__getattr__`` after the module has run."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -386,13 +386,13 @@ class _Lender:
 
         def run_and_lend(module: Any) -> None:
             run(module)
-            module.__getattr__ = _with_borrowed(name, vars(module).get("__getattr__"))
+            module.__getattr__ = _with_reexports(name, vars(module).get("__getattr__"))
 
         loader.exec_module = run_and_lend
         return spec
 
 
-def lend_on_import() -> None:
+def reexport_on_import() -> None:
     """See to it that this package's modules lend their names, once they are imported."""
-    if not any(type(finder).__name__ == _Lender.__name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Lender())  # type: ignore[arg-type] # a finder by duck typing
+    if not any(type(finder).__name__ == _ReexportFinder.__name__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ReexportFinder())  # type: ignore[arg-type] # a finder by duck typing

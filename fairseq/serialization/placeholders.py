@@ -17,11 +17,11 @@ import numpy as np
 
 __all__ = [
     "DTYPE_CODE",
-    "Bag",
+    "OpaqueObject",
     "Malformed",
     "PendingArray",
     "PendingDtype",
-    "bag",
+    "opaque_object",
     "finish",
     "inert_functions",
     "marker",
@@ -46,7 +46,7 @@ def named(obj: Any, path: str) -> Any:
     return obj
 
 
-class Bag:
+class OpaqueObject:
     """An object of a class that is not needed: remembers how it was made and what was set on it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Bag:
     args: tuple[Any, ...]
     state: dict[str, Any]
 
-    def __new__(cls, *args: Any, **_: Any) -> Bag:
+    def __new__(cls, *args: Any, **_: Any) -> OpaqueObject:
         self = super().__new__(cls)
         self.args, self.state = args, {}
         return self
@@ -72,22 +72,22 @@ class Bag:
                 self.state.update(part)
 
 
-def bag(path: str) -> type[Bag]:
-    """A fresh ``Bag`` class that answers to ``path``."""
-    return named(type("Bag", (Bag,), {"path": path}), path)
+def opaque_object(path: str) -> type[OpaqueObject]:
+    """A fresh ``OpaqueObject`` class that answers to ``path``."""
+    return named(type("OpaqueObject", (OpaqueObject,), {"path": path}), path)
 
 
-def marker(path: str) -> type[Bag]:
-    """Like ``bag``, for names that files mention as values (element types) and that must not be called."""
+def marker(path: str) -> type[OpaqueObject]:
+    """Like ``opaque_object``, for names that files mention as values (element types) and that must not be called."""
 
     def refuse(cls: type, *args: Any, **kwargs: Any) -> Any:
         raise _refuse(f"{path} is called, but only mentioned in files that fairseq writes")
 
-    return named(type("Marker", (Bag,), {"path": path, "__new__": refuse}), path)
+    return named(type("Marker", (OpaqueObject,), {"path": path, "__new__": refuse}), path)
 
 
 # ------------------------------------------------------------------------------------------------------------- NumPy
-class PendingDtype(Bag):
+class PendingDtype(OpaqueObject):
     """``numpy.dtype`` of plain numbers or text; anything with objects or fields is refused."""
 
     def __setstate__(self, state: Any) -> None:
@@ -126,7 +126,7 @@ def _scalar(dtype: Any, data: Any = b"") -> Any:
     return np.frombuffer(raw, dtype=kind, count=1)[0]
 
 
-class PendingArray(Bag):
+class PendingArray(OpaqueObject):
     """``numpy.ndarray`` between its creation and the arrival of its data."""
 
     def __setstate__(self, state: Any) -> None:
@@ -155,7 +155,7 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 def _getattr(owner: Any, name: Any) -> Any:
     # Python 3.11.0-3.11.3 pickled enum members as getattr(EnumClass, "NAME").
-    if not (isinstance(owner, type) and issubclass(owner, Bag) and isinstance(name, str)):
+    if not (isinstance(owner, type) and issubclass(owner, OpaqueObject) and isinstance(name, str)):
         raise _refuse("getattr on something that is no enum")
     return owner(name)
 
@@ -211,8 +211,8 @@ def _renamed(function: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------- finishing
-def _open_bag(item: Bag) -> Any:
-    """The ordinary value a bag stands for."""
+def _open_opaque(item: OpaqueObject) -> Any:
+    """The ordinary value a placeholder stands for."""
     path: str = getattr(type(item), "path", "")
     if isinstance(item, PendingArray):
         return item.state.get("value", np.zeros(0))
@@ -240,14 +240,14 @@ def finish(root: Any) -> Any:
 
     def convert(value: Any) -> Any:
         seen = value
-        while isinstance(value, Bag):
+        while isinstance(value, OpaqueObject):
             if id(value) not in opened:
-                opened[id(value)] = _open_bag(value)
+                opened[id(value)] = _open_opaque(value)
                 keep.append(value)
             value = opened[id(value)]
             if value is seen:
                 raise _refuse("an object that contains only itself")
-        if isinstance(value, type) and issubclass(value, Bag):
+        if isinstance(value, type) and issubclass(value, OpaqueObject):
             return getattr(value, "path", None)
         if isinstance(value, tuple) and not hasattr(value, "_fields") and type(value) is tuple:
             return tuple(convert(part) for part in value)

@@ -1,10 +1,10 @@
 """Build a model only to fill it from a file: no weights are drawn to be overwritten, no size is taken on trust.
 
-``Frugal``   a context in which large random fills are left out, files with initial weights are not opened, and models
+``SkipInit``   a context in which large random fills are left out, files with initial weights are not opened, and models
              far larger than the file are refused before their memory is taken
 ``fill``     load a state dict, giving back the file's pages as they are copied
 ``naming_file`` say which file an error comes from
-``letting_go``  the same for whatever copies from the file
+``releasing_pages``  the same for whatever copies from the file
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fairseq.serialization.errors import CheckpointError, shown
 from fairseq.serialization.mapped import MappedTensors
 from fairseq.utils.embeddings import weights_follow
 
-__all__ = ["Frugal", "drawing_weights", "fill", "letting_go", "naming_file"]
+__all__ = ["SkipInit", "drawing_weights", "fill", "releasing_pages", "naming_file"]
 
 _FILLS = frozenset(
     ("normal_", "uniform_", "trunc_normal_", "exponential_", "orthogonal_")
@@ -108,7 +108,7 @@ def _on_meta(value: Any, copies: dict[int, Tensor]) -> Any:
     return value
 
 
-class Frugal(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """While a model is built for ``weights``.
 
     Each operation with a large number or tensor among its arguments is first done on the meta device, where tensors
@@ -135,7 +135,7 @@ class Frugal(TorchFunctionMode):
         self._held = held
         self._files = weights_follow()
 
-    def __enter__(self) -> Frugal:
+    def __enter__(self) -> SkipInit:
         self._files.__enter__()
         super().__enter__()
         return self
@@ -232,11 +232,11 @@ class _LettingGo(TorchFunctionMode):
 
 def fill(model: nn.Module, weights: dict[str, Any], mapped: MappedTensors | None, **options: Any) -> None:
     """``model.load_state_dict(weights, **options)`` with little memory besides the model's own."""
-    with letting_go(mapped):
+    with releasing_pages(mapped):
         model.load_state_dict(weights, **options)
 
 
-def letting_go(mapped: MappedTensors | None) -> contextlib.AbstractContextManager[Any]:
+def releasing_pages(mapped: MappedTensors | None) -> contextlib.AbstractContextManager[Any]:
     """A context in which the pages of mapped tensors are given back once something was copied from them."""
     return _LettingGo(mapped) if mapped is not None else contextlib.nullcontext()
 

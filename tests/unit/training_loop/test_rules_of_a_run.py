@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.training import early_stop
-from fairseq.training.idle_options import idle_in_training, idle_in_validation
-from fairseq.training.schedule import decide, update_freq_of
+from fairseq.training_loop import early_stop
+from fairseq.training_loop.schedule import decide, update_freq_of
+from fairseq.unused_options import idle_in_training, idle_in_validation
 
 
 def config(**changes: Any) -> Any:

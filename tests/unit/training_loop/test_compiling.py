@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fairseq.training.compiling import compile_if_asked, repeated_blocks
+from fairseq.training_loop.compiling import compile_if_asked, repeated_blocks
 
 
 class Block(nn.Module):
