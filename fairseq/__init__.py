@@ -5,14 +5,12 @@ so on) is loaded when it is first asked for, by ``import`` or by attribute acces
 """
 
 from fairseq._lazy import attach
-from fairseq.compat.hydra_store import fill_when_hydra_is_imported
-from fairseq.compat.reexports import reexport_on_import
+from fairseq.compat.hook import install_hook
 from fairseq.version import __version__
 
 __all__ = ["__version__"]
 
 __getattr__, __dir__ = attach(__name__, {"hydra_init": "fairseq.dataclass.initialize"})
 
-# First: it concerns the modules that are imported from here on.
-reexport_on_import()
-fill_when_hydra_is_imported()
+# Before any other module is imported: the hook serves those that come after it, and this one.
+install_hook(__name__)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from fairseq.compat.old_names import old_names
 from fairseq.compat.signatures import fitting
 from fairseq.data import indexed_dataset
 from fairseq.data.dictionary import Dictionary
@@ -419,6 +418,3 @@ def _tensors(
     with Chunker(PathManager.get_local_path(filename), start, end) as lines:
         for line in lines:
             yield binarizer.binarize_line(line, summary)
-
-
-__getattr__ = old_names(__name__)

@@ -9,7 +9,6 @@
 """
 
 from fairseq._lazy import attach
-from fairseq.compat.old_names import names_of
 
 EXPORTS = {
     "AddTargetDataset": "add_target_dataset",
@@ -79,4 +78,4 @@ EXPORTS = {
 
 __all__ = sorted(EXPORTS)  # type: ignore[assignment]
 
-__getattr__, __dir__ = attach(__name__, {**EXPORTS, **names_of(__name__)})
+__getattr__, __dir__ = attach(__name__, EXPORTS)

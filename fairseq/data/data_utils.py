@@ -17,7 +17,6 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from fairseq.compat.old_names import old_names
 from fairseq.data.block_masks import compute_block_mask_1d, compute_block_mask_2d
 from fairseq.data.collation import collate_tokens, lengths_to_mask, lengths_to_padding_mask
 from fairseq.data.size_limits import (
@@ -221,6 +220,3 @@ def post_process(sentence: str, symbol: Optional[str]) -> str:
         marker = "@@ " if symbol == "subword_nmt" else symbol
         return (sentence + " ").replace(marker, "").rstrip()
     raise NotImplementedError(f"Unknown post_process option: {symbol}")
-
-
-__getattr__ = old_names(__name__)

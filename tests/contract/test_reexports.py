@@ -1,4 +1,4 @@
-"""Names that plugins import from modules which have them only by accident upstream."""
+"""The table of ``fairseq.compat.names``: names that plugins import from modules which only lend them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,33 @@ import sys
 
 import pytest
 
-from fairseq.compat.reexports import PLACES, REEXPORTS, reexported_names
+from fairseq.compat.names import HOMES, OLD_NAMES, UPSTREAM_IMPORTS, homes_of
 
 
-@pytest.mark.parametrize("module", sorted(REEXPORTS))
-def test_every_borrowed_name_is_found(module: str) -> None:
+@pytest.mark.parametrize("module", sorted({*OLD_NAMES, *UPSTREAM_IMPORTS}))
+def test_every_lent_name_is_the_object_at_its_home(module: str) -> None:
     lender = importlib.import_module(module)
-    for name in reexported_names(module):
-        place, colon, attribute = PLACES[name].partition(":")
+    assert homes_of(module)
+    for name, home in homes_of(module).items():
+        place, colon, attribute = home.partition(":")
         expected = importlib.import_module(place)
         assert getattr(lender, name) is (getattr(expected, attribute or name) if colon else expected), name
 
 
-def test_every_place_is_used() -> None:
-    assert {name for module in REEXPORTS for name in reexported_names(module)} == set(PLACES)
+def test_every_home_is_used() -> None:
+    assert {name for module in {*OLD_NAMES, *UPSTREAM_IMPORTS} for name in homes_of(module)} == set(HOMES)
+
+
+@pytest.mark.parametrize("table", [OLD_NAMES, UPSTREAM_IMPORTS])
+def test_rows_and_names_are_sorted_and_stand_once(table: dict[str, str]) -> None:
+    assert list(table) == sorted(table)
+    for module, names in table.items():
+        assert names.split() == sorted(set(names.split())), module
+        assert table is OLD_NAMES or not set(names.split()) & set(homes_of(module, OLD_NAMES)), module
 
 
 def test_other_names_stay_unknown() -> None:
-    for module in ("fairseq.trainer", "fairseq.models.lstm", "fairseq_cli.train"):
+    for module in ("fairseq", "fairseq.binarizer", "fairseq.data", "fairseq.trainer", "fairseq_cli.train"):
         with pytest.raises(AttributeError, match="nothing_like_it"):
             importlib.import_module(module).nothing_like_it  # noqa: B018
 

@@ -9,7 +9,6 @@ Names load on first use.
 """
 
 from fairseq._lazy import attach
-from fairseq.compat.old_names import names_of
 
 _EXPORTS = {
     "DEFAULT_MAX_SOURCE_POSITIONS": "transformer_config",
@@ -35,4 +34,4 @@ _EXPORTS = {
 }
 __all__ = sorted(_EXPORTS)
 
-__getattr__, __dir__ = attach(__name__, {**_EXPORTS, **names_of(__name__)})
+__getattr__, __dir__ = attach(__name__, _EXPORTS)

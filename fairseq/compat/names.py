@@ -1,27 +1,19 @@
-"""Names that upstream's modules have only for themselves, and that plugins import from there.
+"""Names that a module lends: module -> name -> the home where the object lives.
 
-Who needs it: plugins and programs with lines such as ``from fairseq.trainer import metrics`` or
-``from fairseq.models.lstm import FairseqEncoder``. Our modules import what they need in other ways; when a module of
-``REEXPORTS`` lacks a name that upstream's has by accident, it is fetched from its place. Such names are in no ``dir()``
-and no ``__all__``, and type checkers do not know them.
+``HOMES``             name -> home; a name has the same home in every module that lends it
+``OLD_NAMES``         module -> names that older releases had there, whole modules too
+``UPSTREAM_IMPORTS``  module -> names that upstream's module only imports, and plugins import from there
 
-Every module also has a ``logger``: programs write ``from fairseq.data.dictionary import logger`` and replace or silence
-it. A module that logs nothing itself is lent the one of its name.
+Data only: ``fairseq.compat.hook`` serves it. Old names are public, so ``dir()`` of a package lists them. The names that
+upstream imports are in no ``dir()`` and no ``__all__``.
 """
 
 from __future__ import annotations
 
-import importlib
-import logging
-import sys
-from collections.abc import Callable
-from importlib.machinery import ModuleSpec, PathFinder
-from typing import Any
-
-__all__ = ["REEXPORTS", "PLACES", "reexported_names", "reexport_on_import"]
+__all__ = ["HOMES", "OLD_NAMES", "UPSTREAM_IMPORTS", "homes_of", "module_alias"]
 
 # Name -> "module" for a module, "module:" for the object of that name in it, "module:object" for another object.
-PLACES: dict[str, str] = {
+HOMES: dict[str, str] = {
     "AMPOptimizer": "fairseq.optim.amp_optimizer:",
     "AdaptiveInput": "fairseq.modules.adaptive_input:",
     "AdaptiveSoftmax": "fairseq.modules.adaptive_softmax:",
@@ -30,6 +22,7 @@ PLACES: dict[str, str] = {
     "BaseLayer": "fairseq.modules.base_layer:",
     "BaseWrapperDataset": "fairseq.data.base_wrapper_dataset:",
     "BeamableMM": "fairseq.modules.beamable_mm:",
+    "BertDictionary": "fairseq.data.legacy.masked_lm_dictionary:",
     "BlockPairDataset": "fairseq.data.legacy.block_pair_dataset:",
     "CharacterTokenEmbedder": "fairseq.modules.character_token_embedder:",
     "Chunker": "fairseq.file_chunker_utils:",
@@ -48,6 +41,7 @@ PLACES: dict[str, str] = {
     "Embedding": "fairseq.models.lstm:",
     "EmptyClusterResolveError": "fairseq.modules.quantization.pq.em:",
     "EncoderLangtok": "fairseq.data.multilingual.multilingual_utils:",
+    "EncoderOut": "fairseq.models.fairseq_encoder:",
     "FairseqBMUFConfig": "fairseq.dataclass.configs:",
     "FairseqConfig": "fairseq.dataclass.configs:",
     "FairseqDataclass": "fairseq.dataclass.configs:",
@@ -68,12 +62,15 @@ PLACES: dict[str, str] = {
     "LMContextWindowDataset": "fairseq.data.lm_context_window_dataset:",
     "LangTokStyle": "fairseq.data.multilingual.multilingual_utils:",
     "LanguagePairDataset": "fairseq.data.language_pair_dataset:",
+    "LayerDropModuleList": "fairseq.modules.layer_drop:",
     "LayerNorm": "fairseq.modules.layer_norm:",
     "LearnedPositionalEmbedding": "fairseq.modules.learned_positional_embedding:",
     "LegacyDistributedDataParallel": "fairseq.distributed.legacy_distributed_data_parallel:",
     "LegacyFairseqTask": "fairseq.tasks.fairseq_task:",
     "LightweightConv": "fairseq.modules.lightweight_convolution:",
     "LinearizedConvolution": "fairseq.modules.linearized_convolution:",
+    "MaskedLMDataset": "fairseq.data.legacy.masked_lm_dataset:",
+    "MaskedLMDictionary": "fairseq.data.legacy.masked_lm_dictionary:",
     "MegatronTrainer": "fairseq.model_parallel.megatron_trainer:",
     "ModuleProxyWrapper": "fairseq.distributed.module_proxy_wrapper:",
     "MultiheadAttention": "fairseq.modules.multihead_attention:",
@@ -94,6 +91,8 @@ PLACES: dict[str, str] = {
     "TimeMeter": "fairseq.logging.meters:",
     "Trainer": "fairseq.trainer:",
     "TransformerConfig": "fairseq.models.transformer.transformer_config:",
+    "TransformerDecoderLayer": "fairseq.modules.transformer_layer:",
+    "TransformerEncoderLayer": "fairseq.modules.transformer_layer:",
     "TruncateDataset": "fairseq.data.shorten_dataset:",
     "VocabularyDatasetBinarizer": "fairseq.binarizer:",
     "add_defaults": "fairseq.dataclass.initialize:",
@@ -101,6 +100,7 @@ PLACES: dict[str, str] = {
     "base_architecture": "fairseq.models.transformer.transformer_legacy:",
     "best_fitting_int_dtype": "fairseq.data.indexed_dataset:",
     "bleu": "fairseq.scoring.bleu",
+    "block_pair_dataset": "fairseq.data.legacy.block_pair_dataset",
     "build_ema": "fairseq.models.ema:",
     "checkpoint_utils": "fairseq.checkpoint_utils",
     "checkpoint_wrapper": "fairseq.modules.checkpoint_activations:",
@@ -126,7 +126,10 @@ PLACES: dict[str, str] = {
     "hydra_init": "fairseq.dataclass.initialize:",
     "indexed_dataset": "fairseq.data.indexed_dataset",
     "iterators": "fairseq.data.iterators",
+    "legacy_distributed_data_parallel": "fairseq.distributed.legacy_distributed_data_parallel",
     "lr_scheduler": "fairseq.optim.lr_scheduler",
+    "masked_lm_dataset": "fairseq.data.legacy.masked_lm_dataset",
+    "masked_lm_dictionary": "fairseq.data.legacy.masked_lm_dictionary",
     "merge_with_parent": "fairseq.dataclass.utils:",
     "meters": "fairseq.logging.meters",
     "metrics": "fairseq.logging.metrics",
@@ -138,6 +141,7 @@ PLACES: dict[str, str] = {
     "pack_constraints": "fairseq.token_generation_constraints:",
     "plasma_utils": "fairseq.data.plasma_utils",
     "pre_main": "fairseq_cli.train:main",
+    "process_bpe_symbol": "fairseq.compat.lines:",
     "progress_bar": "fairseq.logging.progress_bar",
     "quantization_utils": "fairseq.quantization_utils",
     "register_model": "fairseq.models:",
@@ -146,6 +150,7 @@ PLACES: dict[str, str] = {
     "reset_logging": "fairseq.utils:",
     "safe_getattr": "fairseq.utils:",
     "safe_hasattr": "fairseq.utils:",
+    "safe_readline": "fairseq.compat.lines:",
     "safe_round": "fairseq.logging.meters:",
     "scoring": "fairseq.scoring",
     "search": "fairseq.search",
@@ -160,8 +165,31 @@ PLACES: dict[str, str] = {
     "with_incremental_state": "fairseq.incremental_decoding_utils:",
 }
 
+# Module -> the names. A name whose home is a module can be imported as a submodule, and is that very module:
+# ``fairseq.metrics`` shares one set of aggregators with ``fairseq.logging.metrics``, and checkpoints of 2019 pickle
+# ``fairseq.meters.AverageMeter``.
+OLD_NAMES: dict[str, str] = {
+    # Up to 0.9: bleu, legacy_distributed_data_parallel. Upstream has the others to this day.
+    "fairseq": "bleu distributed_utils legacy_distributed_data_parallel meters metrics progress_bar",
+    # Up to 0.10 the reader of one worker's part of a file. Forks of MASS and ProphetNet call it.
+    "fairseq.binarizer": "safe_readline",
+    # Up to 0.8; since then in fairseq.data.legacy.
+    "fairseq.data": (
+        "BertDictionary BlockPairDataset MaskedLMDataset MaskedLMDictionary block_pair_dataset masked_lm_dataset "
+        "masked_lm_dictionary"
+    ),
+    # Up to 0.9; the extensions of ProphetNet and GLAT call it.
+    "fairseq.data.data_utils": "process_bpe_symbol",
+    # Up to 0.10 the transformer was one module, and what it imported could be imported from there.
+    "fairseq.models.transformer": (
+        "AdaptiveSoftmax BaseLayer EncoderOut FairseqDropout FairseqEncoder FairseqEncoderDecoderModel "
+        "FairseqIncrementalDecoder LayerDropModuleList LayerNorm MultiheadAttention PositionalEmbedding "
+        "SinusoidalPositionalEmbedding TransformerDecoderLayer TransformerEncoderLayer"
+    ),
+}
+
 # Module -> the names.
-REEXPORTS: dict[str, str] = {
+UPSTREAM_IMPORTS: dict[str, str] = {
     "fairseq.benchmark.dummy_masked_lm": "Dictionary DummyDataset FairseqTask",
     "fairseq.benchmark.dummy_model": "Dictionary register_model_architecture",
     "fairseq.benchmark.dummy_mt": "FairseqDataset",
@@ -341,58 +369,19 @@ REEXPORTS: dict[str, str] = {
 }
 
 
-def reexported_names(module: str) -> tuple[str, ...]:
-    """The names that a module lends."""
-    return tuple(REEXPORTS.get(module, "").split())
+def homes_of(module: str, table: dict[str, str] | None = None) -> dict[str, str]:
+    """Name -> home of what a module lends.
+
+    Args:
+        module: full name, e.g. ``fairseq.trainer``.
+        table: ``OLD_NAMES`` or ``UPSTREAM_IMPORTS``; default both.
+    """
+    tables = (OLD_NAMES, UPSTREAM_IMPORTS) if table is None else (table,)
+    return {name: HOMES[name] for rows in tables for name in rows.get(module, "").split()}
 
 
-def _fetch(name: str) -> Any:
-    module, colon, attribute = PLACES[name].partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, attribute or name) if colon else found
-
-
-def _with_reexports(module: str, own: Callable[[str], Any] | None) -> Callable[[str], Any]:
-    """A module's ``__getattr__``: its own one first, if it has one."""
-    names = frozenset({*reexported_names(module), "logger"})
-
-    def __getattr__(name: str) -> Any:
-        if own is not None:
-            try:
-                return own(name)
-            except AttributeError:
-                if name not in names:
-                    raise
-        elif name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        value = logging.getLogger(module) if name == "logger" else _fetch(name)
-        setattr(sys.modules[module], name, value)
-        return value
-
-    return __getattr__
-
-
-class _ReexportFinder:
-    """A finder for this package's modules: the usual one, and a ``__getattr__`` after the module has run."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if not name.startswith(("fairseq.", "fairseq_cli.")):
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        loader: Any = None if spec is None else spec.loader
-        if loader is None:
-            return spec
-        run = loader.exec_module
-
-        def run_and_lend(module: Any) -> None:
-            run(module)
-            module.__getattr__ = _with_reexports(name, vars(module).get("__getattr__"))
-
-        loader.exec_module = run_and_lend
-        return spec
-
-
-def reexport_on_import() -> None:
-    """See to it that this package's modules lend their names, once they are imported."""
-    if not any(type(finder).__name__ == _ReexportFinder.__name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, _ReexportFinder())  # type: ignore[arg-type] # a finder by duck typing
+def module_alias(name: str) -> str | None:
+    """The module that ``import name`` gives under an old name, or None if ``name`` is no old name of a module."""
+    package, _, short = name.rpartition(".")
+    home = HOMES.get(short)
+    return home if home and ":" not in home and short in OLD_NAMES.get(package, "").split() else None
