@@ -6,6 +6,7 @@ be called with all fast paths on as well, or stand in the list of exemptions wit
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from types import FunctionType
@@ -189,21 +190,22 @@ def test_a_hook_or_a_replaced_forward_runs(place: str, act: str) -> None:
         assert seen["0"] == seen["1"], install
 
 
+def watch(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, taken: set[str]) -> None:
+    """Let a fast path note that it gave a result."""
+    real = getattr(owner, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = real(*args, **kwargs)
+        if result is not None:
+            taken.add(name)
+        return result
+
+    monkeypatch.setattr(owner, name, call)
+
+
 def test_without_overrides_every_fast_path_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the tests above would compare the plain code with itself."""
     taken: set[str] = set()
-
-    def watch(owner: Any, name: str) -> None:
-        real = getattr(owner, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = real(*args, **kwargs)
-            if result is not None:
-                taken.add(name)
-            return result
-
-        monkeypatch.setattr(owner, name, call)
-
     paths = [
         (layers, "attend_add_norm"),
         (layers, "feed_forward_add_norm"),
@@ -211,7 +213,7 @@ def test_without_overrides_every_fast_path_runs(monkeypatch: pytest.MonkeyPatch)
         (EngineSteps, "make"),
     ]
     for owner, name in paths:
-        watch(owner, name)
+        watch(monkeypatch, owner, name, taken)
     run = Run(LabelSmoothedCrossEntropyCriterion)
     run.train()
     run.generate()
@@ -227,18 +229,54 @@ def test_every_exemption_says_why() -> None:
     assert all(len(reason.split()) >= 2 for reason in EXEMPT.values())
 
 
-def test_the_switch_turns_everything_off_and_numbers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {}
+class FixedMasks:
+    """Dropout whose mask depends on the number of the call and on the element, not on the layout of memory."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def keep(self, x: torch.Tensor, p: float) -> torch.Tensor:
+        """What stays of ``(B, T, C)``, ``(T, B, C)`` or rows ``(B * T, C)``."""
+        self.calls += 1
+        batch, length = TOKENS.shape
+        generator = torch.Generator().manual_seed(self.calls)
+        keep = torch.rand(batch, length, x.size(-1), generator=generator) >= p
+        return (keep.transpose(0, 1) if x.size(0) == length else keep).reshape(x.shape)
+
+    def dropout(self, x: torch.Tensor, p: float, training: bool, inplace: bool = False) -> torch.Tensor:
+        """In place of ``torch.nn.functional.dropout``, which the plain code calls."""
+        return x * self.keep(x, p) / (1 - p) if training and p > 0 else x
+
+    def keep_mask(self, x: torch.Tensor, p: float) -> tuple[torch.Tensor, float]:
+        """In place of ``dropout_add._keep_mask``: ones and zeros in the order of memory, and the scale."""
+        keep = torch.empty_like(x, dtype=torch.int8).copy_(self.keep(x, p))
+        return keep.as_strided((x.numel(),), (1,)), 1 / (1 - p)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_the_switch_turns_everything_off_and_numbers_agree(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fused blocks that end in dropout, sum and norm run only with dropout, and draw other numbers for it."""
+    whole_blocks = ("attend_add_norm", "feed_forward_add_norm")
+    taken: set[str] = set()
+    for name in whole_blocks:
+        watch(monkeypatch, layers, name, taken)
+    found, calls = {}, {}
     for switch in ("0", "1"):
+        masks = FixedMasks()
+        monkeypatch.setattr(torch.nn.functional, "dropout", masks.dropout)
+        monkeypatch.setattr(sys.modules["fairseq.modules.fused.dropout_add"], "_keep_mask", masks.keep_mask)
         monkeypatch.setenv("FAIRSEQ_FAST_PATHS", switch)
         run = Run(LabelSmoothedCrossEntropyCriterion)
-        for module in run.model.modules():  # dropout draws differently in the fused blocks
-            if hasattr(module, "p"):
-                module.p = 0.0
+        for module in run.model.modules():
+            if getattr(module, "p", 0.0) > 0:
+                module.p = p
         run.train()
+        calls[switch] = masks.calls
+        assert taken == (set(whole_blocks) if switch == "1" and p > 0 else set())
         run.model.eval()
         hypotheses = run.generator.generate([run.model], SAMPLE)
-        found[switch] = ({n: p.grad for n, p in run.model.named_parameters()}, hypotheses)
+        found[switch] = ({n: weight.grad for n, weight in run.model.named_parameters()}, hypotheses)
+    assert calls["0"] == calls["1"] and (calls["0"] > 0) == (p > 0)
     for name, grad in found["0"][0].items():
         torch.testing.assert_close(grad, found["1"][0][name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
     for plain, fast in zip(found["0"][1], found["1"][1]):
