@@ -2,7 +2,7 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import torch
@@ -12,7 +12,7 @@ from fairseq.data import encoders
 from fairseq.data.audio.data_cfg import SingleTaskConfig
 from fairseq.data.collation import collate_tokens
 
-__all__ = ["TextTargetMultitaskData"]
+__all__ = ["TextTargetMultitaskData", "WithMultitaskTargets"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,3 +107,42 @@ class TextTargetMultitaskData:
             "ntokens": int(lengths.sum()),
             "net_input": {"prev_output_tokens": previous},
         }
+
+
+class WithMultitaskTargets:
+    """Mix-in before a speech data set: samples become pairs of its item and the targets of auxiliary tasks by name."""
+
+    ids: Optional[list[str]]
+    tgt_langs: Optional[list[str]]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.multitask_data: dict[str, TextTargetMultitaskData] = {}
+
+    def add_multitask_dataset(self, task_name: str, task_data: TextTargetMultitaskData) -> None:
+        """Add the targets of an auxiliary task."""
+        self.multitask_data[task_name] = task_data
+
+    def add_multitask_datasets(self, tasks: Mapping[str, Any], split: str) -> None:
+        """Add the targets that the auxiliary tasks (name -> task) have for a split."""
+        for name, task in tasks.items():
+            self.add_multitask_dataset(name, TextTargetMultitaskData(task.args, split, task.target_dictionary))
+
+    def __getitem__(self, index: int) -> tuple[Any, dict[str, Tensor]]:
+        if self.ids is None:
+            raise AssertionError("auxiliary tasks find their targets by the ids of samples; there are none")
+        language = self.tgt_langs[index] if self.tgt_langs is not None else None
+        targets = {name: data.get(self.ids[index], language) for name, data in self.multitask_data.items()}
+        return super().__getitem__(index), targets  # type: ignore[misc]
+
+    def collater(self, samples: Sequence[Any], return_order: bool = False) -> dict[str, Any]:
+        """As of the data set, with ``multitask``: name -> what :meth:`TextTargetMultitaskData.collater` gives."""
+        if len(samples) == 0:
+            return {}
+        batch: dict[str, Any] = super().collater([sample for sample, _ in samples], return_order=True)  # type: ignore[misc]
+        order = batch["order"] if return_order else batch.pop("order")
+        batch["multitask"] = {
+            name: data.collater([samples[i][1][name] for i in order.tolist()])
+            for name, data in self.multitask_data.items()
+        }
+        return batch

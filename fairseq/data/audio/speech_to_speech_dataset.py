@@ -13,11 +13,13 @@ from fairseq.data import data_utils
 from fairseq.data.audio.audio_files import naming_the_place
 from fairseq.data.audio.audio_utils import get_features_or_waveform
 from fairseq.data.audio.data_cfg import S2SDataConfig
-from fairseq.data.audio.multitask_targets import TextTargetMultitaskData
+from fairseq.data.audio.multitask_targets import WithMultitaskTargets
 from fairseq.data.audio.speech_to_text_dataset import (
     SpeechToTextDataset,
     SpeechToTextDatasetCreator,
+    _behind_zeros,
     _collate_frames,
+    _longest_first,
 )
 from fairseq.data.concat_dataset import ConcatDataset
 
@@ -130,8 +132,7 @@ class SpeechToSpeechDataset(SpeechToTextDataset):
         if not self.target_is_code:
             target = _collate_frames(targets, is_audio_input=False)
             lengths = torch.tensor([len(one) for one in targets], dtype=torch.long)
-            previous = torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], dim=1)
-            return target, previous, lengths, int(lengths.sum())
+            return target, _behind_zeros(target), lengths, int(lengths.sum())
         pad, eos = self.tgt_dict.pad(), self.tgt_dict.eos()
         packed = [self.pack_units(one) for one in targets]
         previous = data_utils.collate_tokens(packed, pad, eos, move_eos_to_beginning=True)
@@ -150,7 +151,7 @@ class SpeechToSpeechDataset(SpeechToTextDataset):
         """
         if len(samples) == 0:
             return {}
-        lengths, order = torch.tensor([len(sample.source) for sample in samples]).sort(descending=True, stable=True)
+        lengths, order = _longest_first([sample.source for sample in samples])
         rows = [samples[i] for i in order.tolist()]
         tags = [row.tgt_lang_tag for row in rows] if self.cfg.prepend_tgt_lang_tag_as_bos else None
         target, previous, target_lengths, ntokens = self._decoder_side([row.target for row in rows], tags)
@@ -176,35 +177,8 @@ class SpeechToSpeechDataset(SpeechToTextDataset):
         return batch
 
 
-class SpeechToSpeechMultitaskDataset(SpeechToSpeechDataset):
+class SpeechToSpeechMultitaskDataset(WithMultitaskTargets, SpeechToSpeechDataset):
     """Speech and its translation with further targets; samples are pairs of an item and the targets by name."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.multitask_data: dict[str, TextTargetMultitaskData] = {}
-
-    def add_multitask_dataset(self, task_name: str, task_data: TextTargetMultitaskData) -> None:
-        """Add the targets of an auxiliary task."""
-        self.multitask_data[task_name] = task_data
-
-    def __getitem__(self, index: int) -> tuple[SpeechToSpeechDatasetItem, dict[str, Tensor]]:
-        if self.ids is None:
-            raise AssertionError("auxiliary tasks find their targets by the ids of samples; there are none")
-        language = self.tgt_langs[index] if self.tgt_langs is not None else None
-        targets = {name: data.get(self.ids[index], language) for name, data in self.multitask_data.items()}
-        return super().__getitem__(index), targets
-
-    def collater(self, samples: Sequence[Any], return_order: bool = False) -> dict[str, Any]:
-        """As in the base class, with ``multitask``: name -> what :meth:`TextTargetMultitaskData.collater` gives."""
-        if len(samples) == 0:
-            return {}
-        batch = super().collater([sample for sample, _ in samples], return_order=True)
-        order = batch["order"] if return_order else batch.pop("order")
-        batch["multitask"] = {
-            name: data.collater([samples[i][1][name] for i in order.tolist()])
-            for name, data in self.multitask_data.items()
-        }
-        return batch
 
 
 class SpeechToSpeechDatasetCreator:
@@ -243,9 +217,7 @@ class SpeechToSpeechDatasetCreator:
             n_frames_per_step=n_frames_per_step,
         )  # fmt: skip
         if isinstance(dataset, SpeechToSpeechMultitaskDataset):
-            for name, task in multitask.items():
-                data = TextTargetMultitaskData(task.args, split_name, task.target_dictionary)
-                dataset.add_multitask_dataset(name, data)
+            dataset.add_multitask_datasets(multitask, split_name)
         return dataset
 
     @classmethod

@@ -22,7 +22,7 @@ from fairseq.data.audio.dataset_transforms import CompositeAudioDatasetTransform
 from fairseq.data.audio.dataset_transforms.concataugment import ConcatAugment
 from fairseq.data.audio.dataset_transforms.noisyoverlapaugment import NoisyOverlapAugment
 from fairseq.data.audio.feature_transforms import CompositeAudioFeatureTransform
-from fairseq.data.audio.multitask_targets import TextTargetMultitaskData
+from fairseq.data.audio.multitask_targets import TextTargetMultitaskData, WithMultitaskTargets
 from fairseq.data.audio.waveform_transforms import CompositeAudioWaveformTransform
 from fairseq.data.concat_dataset import ConcatDataset
 from fairseq.data.fairseq_dataset import FairseqDataset
@@ -43,6 +43,16 @@ logger = logging.getLogger(__name__)
 def _collate_frames(frames: Sequence[Tensor], is_audio_input: bool = False) -> Tensor:
     """``(frames, channels)`` features, or ``(samples,)`` audio, padded with zeros and stacked."""
     return torch.nn.utils.rnn.pad_sequence(list(frames), batch_first=True)
+
+
+def _behind_zeros(features: Tensor) -> Tensor:
+    """Decoder input of features ``(B, T, C)``: a frame of zeros, then all frames but the last."""
+    return torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], dim=1)
+
+
+def _longest_first(sequences: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Lengths ``(B,)`` in falling order, and the order; equal lengths stay as they are."""
+    return torch.tensor([len(one) for one in sequences]).sort(descending=True, stable=True)
 
 
 def _is_int_or_np_int(n: Any) -> bool:
@@ -276,7 +286,7 @@ class SpeechToTextDataset(FairseqDataset):
         if self.dataset_transforms.has_transform(NoisyOverlapAugment):
             sources = self.dataset_transforms.get_transform(NoisyOverlapAugment)(sources)
         frames = _collate_frames(sources, self.cfg.use_audio_input)
-        lengths, order = torch.tensor([len(sample.source) for sample in samples]).sort(descending=True, stable=True)
+        lengths, order = _longest_first([sample.source for sample in samples])
         target, previous, target_lengths = None, None, None
         ntokens: Any = None
         if self.tgt_texts is not None:
@@ -327,35 +337,8 @@ class SpeechToTextDataset(FairseqDataset):
         raise NotImplementedError("speech is read when it is needed")
 
 
-class SpeechToTextMultitaskDataset(SpeechToTextDataset):
+class SpeechToTextMultitaskDataset(WithMultitaskTargets, SpeechToTextDataset):
     """Speech and text with further targets; samples are pairs of an item and the targets of the tasks by name."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.multitask_data: dict[str, TextTargetMultitaskData] = {}
-
-    def add_multitask_dataset(self, task_name: str, task_data: TextTargetMultitaskData) -> None:
-        """Add the targets of an auxiliary task."""
-        self.multitask_data[task_name] = task_data
-
-    def __getitem__(self, index: int) -> tuple[SpeechToTextDatasetItem, dict[str, Tensor]]:
-        if self.ids is None:
-            raise AssertionError("auxiliary tasks find their targets by the ids of samples; there are none")
-        language = self.tgt_langs[index] if self.tgt_langs is not None else None
-        targets = {name: data.get(self.ids[index], language) for name, data in self.multitask_data.items()}
-        return super().__getitem__(index), targets
-
-    def collater(self, samples: Sequence[Any], return_order: bool = False) -> dict[str, Any]:
-        """As in the base class, with ``multitask``: name -> what :meth:`TextTargetMultitaskData.collater` gives."""
-        if len(samples) == 0:
-            return {}
-        batch = super().collater([sample for sample, _ in samples], return_order=True)
-        order = batch["order"] if return_order else batch.pop("order")
-        batch["multitask"] = {
-            name: data.collater([samples[i][1][name] for i in order.tolist()])
-            for name, data in self.multitask_data.items()
-        }
-        return batch
 
 
 class SpeechToTextDatasetCreator:
@@ -375,6 +358,22 @@ class SpeechToTextDatasetCreator:
             raise ValueError(f"{name}.tsv: the columns {', '.join(missing)} are missing")
 
     @classmethod
+    def _columns(cls, samples: list[dict[str, str]], cfg: S2TDataConfig, name: str) -> dict[str, Any]:
+        """What every data set of speech and text takes from a list, by the name of the parameter."""
+        cls._check_columns(samples, (cls.KEY_ID, cls.KEY_AUDIO, cls.KEY_N_FRAMES, cls.KEY_TGT_TEXT), name)
+        root = Path(cfg.audio_root)
+        return {
+            "audio_paths": [(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
+            "n_frames": [int(sample[cls.KEY_N_FRAMES]) for sample in samples],
+            "src_texts": [sample.get(cls.KEY_SRC_TEXT, cls.DEFAULT_SRC_TEXT) for sample in samples],
+            "tgt_texts": [sample[cls.KEY_TGT_TEXT] for sample in samples],
+            "speakers": [sample.get(cls.KEY_SPEAKER, cls.DEFAULT_SPEAKER) for sample in samples],
+            "src_langs": [sample.get(cls.KEY_SRC_LANG, cls.DEFAULT_LANG) for sample in samples],
+            "tgt_langs": [sample.get(cls.KEY_TGT_LANG, cls.DEFAULT_LANG) for sample in samples],
+            "ids": [sample[cls.KEY_ID] for sample in samples],
+        }
+
+    @classmethod
     def _from_list(
         cls,
         split_name: str,
@@ -388,26 +387,14 @@ class SpeechToTextDatasetCreator:
         speaker_to_id: Optional[dict[str, int]],
         multitask: Any = None,
     ) -> SpeechToTextDataset:
-        cls._check_columns(samples, (cls.KEY_ID, cls.KEY_AUDIO, cls.KEY_N_FRAMES, cls.KEY_TGT_TEXT), split_name)
-        root = Path(cfg.audio_root)
         dataset_class = SpeechToTextMultitaskDataset if multitask else SpeechToTextDataset
         dataset = dataset_class(
-            split=split_name, is_train_split=is_train_split, cfg=cfg,
-            audio_paths=[(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
-            n_frames=[int(sample[cls.KEY_N_FRAMES]) for sample in samples],
-            src_texts=[sample.get(cls.KEY_SRC_TEXT, cls.DEFAULT_SRC_TEXT) for sample in samples],
-            tgt_texts=[sample[cls.KEY_TGT_TEXT] for sample in samples],
-            speakers=[sample.get(cls.KEY_SPEAKER, cls.DEFAULT_SPEAKER) for sample in samples],
-            src_langs=[sample.get(cls.KEY_SRC_LANG, cls.DEFAULT_LANG) for sample in samples],
-            tgt_langs=[sample.get(cls.KEY_TGT_LANG, cls.DEFAULT_LANG) for sample in samples],
-            ids=[sample[cls.KEY_ID] for sample in samples], bpe_tokenizer=bpe_tokenizer,
-            n_frames_per_step=n_frames_per_step, pre_tokenizer=pre_tokenizer, speaker_to_id=speaker_to_id,
-            tgt_dict=tgt_dict,
+            split=split_name, is_train_split=is_train_split, cfg=cfg, **cls._columns(samples, cfg, split_name),
+            tgt_dict=tgt_dict, pre_tokenizer=pre_tokenizer, bpe_tokenizer=bpe_tokenizer,
+            n_frames_per_step=n_frames_per_step, speaker_to_id=speaker_to_id,
         )  # fmt: skip
         if isinstance(dataset, SpeechToTextMultitaskDataset):
-            for name, task in multitask.items():
-                data = TextTargetMultitaskData(task.args, split_name, task.target_dictionary)
-                dataset.add_multitask_dataset(name, data)
+            dataset.add_multitask_datasets(multitask, split_name)
         return dataset
 
     @classmethod

@@ -177,18 +177,10 @@ class SpeechToTextJointDatasetCreator(SpeechToTextDatasetCreator):
         append_eos: bool,
         use_src_lang_id: int,
     ) -> SpeechToTextJointDataset:
-        cls._check_columns(samples, (cls.KEY_ID, cls.KEY_AUDIO, cls.KEY_N_FRAMES, cls.KEY_TGT_TEXT), split_name)
-        root = Path(cfg.audio_root)
+        common = cls._columns(samples, cfg, split_name)
         alignment = [sample[cls.KEY_ALIGN] for sample in samples] if cls.KEY_ALIGN in samples[0] else None
         return SpeechToTextJointDataset(
-            split_name, is_train_split, cfg, [(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
-            [int(sample[cls.KEY_N_FRAMES]) for sample in samples],
-            src_texts=[sample.get(cls.KEY_SRC_TEXT, cls.DEFAULT_SRC_TEXT) for sample in samples],
-            tgt_texts=[sample[cls.KEY_TGT_TEXT] for sample in samples],
-            speakers=[sample.get(cls.KEY_SPEAKER, cls.DEFAULT_SPEAKER) for sample in samples],
-            src_langs=[sample.get(cls.KEY_SRC_LANG, cls.DEFAULT_LANG) for sample in samples],
-            tgt_langs=[sample.get(cls.KEY_TGT_LANG, cls.DEFAULT_LANG) for sample in samples],
-            ids=[sample[cls.KEY_ID] for sample in samples], tgt_dict=tgt_dict, src_dict=src_dict,
+            split_name, is_train_split, cfg, **common, tgt_dict=tgt_dict, src_dict=src_dict,
             pre_tokenizer=pre_tokenizer, bpe_tokenizer=bpe_tokenizer, src_pre_tokenizer=src_pre_tokenizer,
             src_bpe_tokenizer=src_bpe_tokenizer, append_eos=append_eos, alignment=alignment,
             use_src_lang_id=use_src_lang_id,

@@ -20,7 +20,9 @@ from fairseq.data.audio.data_cfg import S2TDataConfig
 from fairseq.data.audio.speech_to_text_dataset import (
     SpeechToTextDataset,
     SpeechToTextDatasetCreator,
+    _behind_zeros,
     _collate_frames,
+    _longest_first,
 )
 
 __all__ = ["TextToSpeechDataset", "TextToSpeechDatasetCreator", "TextToSpeechDatasetItem"]
@@ -102,7 +104,7 @@ class TextToSpeechDataset(SpeechToTextDataset):
         if len(samples) == 0:
             return {}
         texts: list[Tensor] = [sample.target for sample in samples]  # type: ignore[misc]
-        lengths, order = torch.tensor([len(text) for text in texts]).sort(descending=True, stable=True)
+        lengths, order = _longest_first(texts)
         rows = [samples[i] for i in order.tolist()]
         target = _collate_frames([row.source for row in rows], self.cfg.use_audio_input)
         frames = torch.tensor([len(row.source) for row in rows], dtype=torch.long)
@@ -119,7 +121,7 @@ class TextToSpeechDataset(SpeechToTextDataset):
             "net_input": {
                 "src_tokens": tokens,
                 "src_lengths": lengths,
-                "prev_output_tokens": torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], dim=1),
+                "prev_output_tokens": _behind_zeros(target),
             },
             "speaker": speaker,
             "target": target,
@@ -155,7 +157,7 @@ class TextToSpeechDatasetCreator(SpeechToTextDatasetCreator):
         speaker_to_id: Optional[dict[str, int]],
         multitask: Any = None,
     ) -> TextToSpeechDataset:
-        cls._check_columns(samples, (cls.KEY_ID, cls.KEY_AUDIO, cls.KEY_N_FRAMES, cls.KEY_TGT_TEXT), split_name)
+        common = cls._columns(samples, cfg, split_name)
         root = Path(cfg.audio_root)
 
         def column(key: str) -> Optional[list[str]]:
@@ -168,14 +170,7 @@ class TextToSpeechDatasetCreator(SpeechToTextDatasetCreator):
 
         durations = column(cls.KEY_DURATION)
         return TextToSpeechDataset(
-            split_name, is_train_split, cfg, [(root / sample[cls.KEY_AUDIO]).as_posix() for sample in samples],
-            [int(sample[cls.KEY_N_FRAMES]) for sample in samples],
-            src_texts=[sample.get(cls.KEY_SRC_TEXT, cls.DEFAULT_SRC_TEXT) for sample in samples],
-            tgt_texts=[sample[cls.KEY_TGT_TEXT] for sample in samples],
-            speakers=[sample.get(cls.KEY_SPEAKER, cls.DEFAULT_SPEAKER) for sample in samples],
-            src_langs=[sample.get(cls.KEY_SRC_LANG, cls.DEFAULT_LANG) for sample in samples],
-            tgt_langs=[sample.get(cls.KEY_TGT_LANG, cls.DEFAULT_LANG) for sample in samples],
-            ids=[sample[cls.KEY_ID] for sample in samples], tgt_dict=tgt_dict, pre_tokenizer=pre_tokenizer,
+            split_name, is_train_split, cfg, **common, tgt_dict=tgt_dict, pre_tokenizer=pre_tokenizer,
             bpe_tokenizer=bpe_tokenizer, n_frames_per_step=n_frames_per_step, speaker_to_id=speaker_to_id,
             durations=None if durations is None else [[int(word) for word in row.split()] for row in durations],
             pitches=paths(cls.KEY_PITCH), energies=paths(cls.KEY_ENERGY),

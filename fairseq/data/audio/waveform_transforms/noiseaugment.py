@@ -1,7 +1,7 @@
 """Noise added to waveforms: music, other recordings, voices, short sounds (as in MUSAN, Snyder et al. 2015)."""
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +36,13 @@ class NoiseAugmentTransform(AudioWaveformTransform):
         AssertionError: no ``samples_path`` or no files in it, limits in the wrong order, a ``rate`` outside of [0, 1].
     """
 
+    # Key of the configuration -> default, in the order of the parameters.
+    OPTIONS: ClassVar[dict[str, Any]] = {"samples_path": None, "snr_min": SNR_MIN, "snr_max": SNR_MAX, "rate": RATE}
+
     @classmethod
-    def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> "NoiseAugmentTransform":
+    def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> Any:
         options = config or {}
-        return cls(
-            options.get("samples_path", None),
-            options.get("snr_min", SNR_MIN),
-            options.get("snr_max", SNR_MAX),
-            options.get("rate", RATE),
-        )
+        return cls(*(options.get(name, default) for name, default in cls.OPTIONS.items()))
 
     def __init__(
         self, samples_path: Optional[str], snr_min: float = SNR_MIN, snr_max: float = SNR_MAX, rate: float = RATE
@@ -145,18 +143,12 @@ class SporadicNoiseAugmentTransform(NoiseAugmentTransform):
         others: see :class:`NoiseAugmentTransform`.
     """
 
-    @classmethod
-    def from_config_dict(cls, config: Optional[dict[str, Any]] = None) -> "SporadicNoiseAugmentTransform":
-        options = config or {}
-        return cls(
-            options.get("samples_path", None),
-            options.get("snr_min", SNR_MIN),
-            options.get("snr_max", SNR_MAX),
-            options.get("rate", RATE),
-            options.get("noise_rate", NOISE_RATE),
-            options.get("noise_len_mean", NOISE_LEN_MEAN),
-            options.get("noise_len_std", NOISE_LEN_STD),
-        )
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        **NoiseAugmentTransform.OPTIONS,
+        "noise_rate": NOISE_RATE,
+        "noise_len_mean": NOISE_LEN_MEAN,
+        "noise_len_std": NOISE_LEN_STD,
+    }
 
     def __init__(
         self, samples_path: Optional[str], snr_min: float = SNR_MIN, snr_max: float = SNR_MAX, rate: float = RATE,
