@@ -13,6 +13,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fairseq.data.audio.audio_files import AudioSource, bytes_as_file, name_of, read_audio
 from fairseq.data.audio.filter_banks import (
@@ -191,6 +192,31 @@ def parse_path(path: FilePath) -> tuple[str, list[int]]:
         return name, [int(number) for number in numbers]
     except ValueError:
         raise ValueError(f"Invalid path: {path} (expected ARCHIVE:OFFSET:LENGTH)") from None
+
+
+def _read_listed_audio(name: FilePath) -> tuple[NDArray[Any], int]:
+    """Audio of a file, or of ``ARCHIVE:OFFSET:LENGTH``, ``(samples,)`` or ``(samples, channels)``; its rate in Hz.
+
+    Raises:
+        ValueError: that place of the archive holds no audio.
+    """
+    path, place = parse_path(name)
+    if not place:
+        return read_audio(path)
+    data = read_from_stored_zip(path, place[0], place[1])
+    if not is_sf_audio_data(data):
+        raise ValueError(f"{path}, byte {place[0]}: no WAV, FLAC or OGG audio")
+    return read_audio(bytes_as_file(data, os.fspath(name)))
+
+
+def _to_mono(audio: Tensor, normalize: bool) -> Tensor:
+    """``(samples,)`` or ``(samples, channels)`` -> ``(samples,)``, with mean 0 and variance 1 for ``normalize``."""
+    if audio.dim() == 2:
+        audio = audio.mean(-1)
+    if normalize:
+        with torch.no_grad():
+            audio = torch.nn.functional.layer_norm(audio, audio.shape)
+    return audio
 
 
 def _load_npy(path_or_fp: AudioSource) -> NDArray[Any]:

@@ -8,13 +8,12 @@ from typing import Any, Optional, Union
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq.data import data_utils
-from fairseq.data.audio.audio_files import AudioSource, bytes_as_file, naming_the_place, read_audio
-from fairseq.data.audio.audio_utils import is_sf_audio_data, parse_path, read_from_stored_zip
+from fairseq.data.audio.audio_files import naming_the_place
+from fairseq.data.audio.audio_utils import _read_listed_audio, _to_mono
 from fairseq.data.fairseq_dataset import FairseqDataset
 
 __all__ = ["HubertDataset", "load_audio", "load_label", "load_label_offset", "verify_label_lengths"]
@@ -190,14 +189,7 @@ class HubertDataset(FairseqDataset):
         """Audio ``(samples,)`` of a file, after :meth:`postprocess`."""
         name = os.path.join(self.audio_root, self.audio_names[index])
         with naming_the_place(f"{self.manifest_path}, line {self._kept[index] + 2}"):
-            path, place = parse_path(name)
-            source: AudioSource = path
-            if place:
-                data = read_from_stored_zip(path, place[0], place[1])
-                if not is_sf_audio_data(data):
-                    raise ValueError(f"{path}, byte {place[0]}: no WAV, FLAC or OGG audio")
-                source = bytes_as_file(data, name)
-            samples, rate = read_audio(source)
+            samples, rate = _read_listed_audio(name)
             return self.postprocess(torch.from_numpy(samples), rate)
 
     def get_label(self, index: int, label_idx: int) -> Any:
@@ -227,14 +219,9 @@ class HubertDataset(FairseqDataset):
         Raises:
             ValueError: another sample rate.
         """
-        if wav.dim() == 2:
-            wav = wav.mean(-1)
         if cur_sample_rate != self.sample_rate:
             raise ValueError(f"sr {cur_sample_rate} != {self.sample_rate}")
-        if self.normalize:
-            with torch.no_grad():
-                wav = F.layer_norm(wav, wav.shape)
-        return wav
+        return _to_mono(wav, self.normalize)
 
     def crop_to_max_size(self, wav: Tensor, target_size: int) -> tuple[Tensor, int]:
         """At most ``target_size`` samples, and the place of the first."""

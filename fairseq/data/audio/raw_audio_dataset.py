@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq.data import data_utils
-from fairseq.data.audio.audio_files import AudioSource, bytes_as_file, naming_the_place
-from fairseq.data.audio.audio_utils import is_sf_audio_data, parse_path, read_audio, read_from_stored_zip
+from fairseq.data.audio.audio_files import naming_the_place
+from fairseq.data.audio.audio_utils import _read_listed_audio, _to_mono
 from fairseq.data.data_utils import get_bucketed_sizes, get_buckets
 from fairseq.data.fairseq_dataset import FairseqDataset
 from fairseq.data.text_compressor import TextCompressionLevel, TextCompressor
@@ -88,14 +88,9 @@ class RawAudioDataset(FairseqDataset):
         Raises:
             ValueError: another sample rate.
         """
-        if feats.dim() == 2:
-            feats = feats.mean(-1)
         if curr_sample_rate != self.sample_rate:
             raise ValueError(f"sample rate: {curr_sample_rate}, need {self.sample_rate}")
-        if self.normalize:
-            with torch.no_grad():
-                feats = F.layer_norm(feats, feats.shape)
-        return feats
+        return _to_mono(feats, self.normalize)
 
     def crop_to_max_size(self, t: Tensor, target_size: int, dim: int = 0) -> Tensor:
         """``target_size`` consecutive entries along ``dim``, from a random place."""
@@ -162,14 +157,7 @@ class RawAudioDataset(FairseqDataset):
 
     def _read(self, name: Union[str, "os.PathLike[str]"]) -> Tensor:
         """Audio of a file, or of ``ARCHIVE:OFFSET:LENGTH``, after :meth:`postprocess`."""
-        path, place = parse_path(name)
-        source: AudioSource = path
-        if place:
-            data = read_from_stored_zip(path, place[0], place[1])
-            if not is_sf_audio_data(data):
-                raise ValueError(f"{path}, byte {place[0]}: no WAV, FLAC or OGG audio")
-            source = bytes_as_file(data, os.fspath(name))
-        samples, sample_rate = read_audio(source)
+        samples, sample_rate = _read_listed_audio(name)
         return self.postprocess(torch.from_numpy(samples), sample_rate)
 
     def num_tokens(self, index: int) -> int:
