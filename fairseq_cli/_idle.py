@@ -195,6 +195,7 @@ def _idle_modes(cfg: Any, generator: Any) -> Iterator[tuple[str, str]]:
         (options.match_source_len, ("max_len_a", "max_len_b"), "--match-source-len sets the length"),
         (options.unnormalized, ("lenpen",), "--unnormalized compares total scores"),
         (not is_plain_bleu(cfg.scoring), ("sacrebleu",), "--scoring names another measure"),
+        (options.nbest > options.beam, ("nbest",), f"beyond {options.beam}, which is all that --beam keeps"),
     )
     for holds, names, reason in rules:
         if holds:

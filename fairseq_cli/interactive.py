@@ -46,7 +46,10 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
             raise ValueError("standard input is closed: pipe text into it, or give a file with --input")
         lines: Iterable[str] = without_mark(sys.stdin, "standard input")
         if input != "-":
-            lines = files.enter_context(open_text(input))
+            try:
+                lines = files.enter_context(open_text(input))
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"--input {input}: there is no such file") from error
         buffer: list[str] = []
         for line in lines:
             buffer.append(line.strip())

@@ -102,7 +102,8 @@ def validate_subset(
         task.load_dataset(subset, **more)
         dataset = task.dataset(subset)
     except (KeyError, FileNotFoundError) as error:
-        raise KeyError(f"Cannot find dataset: {subset}") from error
+        reason = f" ({error})" if isinstance(error, FileNotFoundError) else ""
+        raise KeyError(f"Cannot find dataset: {subset}{reason}") from error
     parallel = cfg.distributed_training.distributed_world_size > 1
     world_size = distributed_utils.get_data_parallel_world_size() if parallel else 1
     rank = distributed_utils.get_data_parallel_rank() if parallel else 0

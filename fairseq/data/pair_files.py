@@ -17,7 +17,7 @@ from fairseq.data.list_dataset import ListDataset
 from fairseq.data.shorten_dataset import TruncateDataset
 from fairseq.data.strip_token_dataset import StripTokenDataset
 
-__all__ = ["file_prefixes", "find_prefix", "load_alignments", "load_sides"]
+__all__ = ["file_prefixes", "find_prefix", "load_alignments", "load_sides", "subsets_in"]
 
 
 def file_prefixes(split: str, src: str, tgt: str | None) -> list[str]:
@@ -59,7 +59,7 @@ def load_sides(
         ``(source, target)``; the target is ``None`` where there is none.
 
     Raises:
-        FileNotFoundError: ``Dataset not found: SPLIT (PATH)``.
+        FileNotFoundError: ``Dataset not found: SPLIT (PATH)``, and which subsets there are.
         AssertionError: some parts have targets and others not.
     """
     sources: list[Any] = []
@@ -70,7 +70,7 @@ def load_sides(
         if prefix is None:
             if number > 0:
                 break
-            raise FileNotFoundError(f"Dataset not found: {split} ({data_path})")
+            raise FileNotFoundError(f"Dataset not found: {split} ({data_path}){subsets_in(data_path)}")
         source = _open(prefix + src, src_dict, dataset_impl, opened)
         if max_source_tokens is not None:
             stripped = TruncateDataset(StripTokenDataset(source, src_dict.eos()), max_source_tokens - 1)
@@ -139,3 +139,13 @@ def _read_links(path: str) -> ListDataset:
                 ) from None
             links.append(torch.tensor(flat, dtype=torch.int32))
     return ListDataset(links, [len(flat) for flat in links])
+
+
+def subsets_in(folder: str) -> str:
+    """The subsets of a data folder, for the end of an error message: ``; the folder holds train, valid``."""
+    try:
+        names = {entry.name for entry in os.scandir(folder) if entry.is_file()}
+    except OSError:
+        return ""
+    found = sorted({name.partition(".")[0] for name in names if name.endswith(".idx")})
+    return f"; the folder holds {', '.join(found)}" if found else "; no prepared data is in this folder"

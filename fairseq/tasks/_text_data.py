@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fairseq.data import data_utils
 from fairseq.data.dictionary import Dictionary
+from fairseq.data.pair_files import subsets_in
 
 __all__ = ["folder_of_epoch", "load_dictionary_of", "load_split", "whole_word_mask"]
 
@@ -55,7 +56,7 @@ def load_split(data_path: str, split: str, dictionary: Any, dataset_impl: Any, c
     path = os.path.join(data_path, split)
     dataset = data_utils.load_indexed_dataset(path, dictionary, dataset_impl, combine=combine)
     if dataset is None:
-        raise FileNotFoundError(f"Dataset not found: {split} ({path})")
+        raise FileNotFoundError(f"Dataset not found: {split} ({path}){subsets_in(data_path)}")
     return dataset, path
 
 

@@ -510,6 +510,7 @@ def _log(make: Make, folder: Path) -> Any:
 @uses(
     "fairseq.data.pair_files.find_prefix",
     "fairseq.data.pair_files.load_alignments",
+    "fairseq.data.pair_files.subsets_in",
     "fairseq.data.shared_arrays.ArrayFolder.__init__",
     "fairseq.file_chunker_utils.count_lines",
     "fairseq.file_chunker_utils.read_line_blocks",
@@ -521,6 +522,7 @@ def _use_inner_functions(make: Make, folder: Path) -> Any:
     ArrayFolder(make(folder / "arrays"))
     return (
         pair_files.find_prefix(make(folder), "train", "de", "en", None),
+        pair_files.subsets_in(make(folder)),
         file_chunker_utils.count_lines(make(folder / "text"), 6),
         list(file_chunker_utils.read_line_blocks(make(folder / "text"))),
     )

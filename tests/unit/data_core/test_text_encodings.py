@@ -211,3 +211,8 @@ def test_no_text_is_read_or_written_in_the_encoding_of_the_locale() -> None:
     exceptions = ("fairseq/pdb.py", "checkpoint_utils/save.py")
     found = [line for path in sources for line in text_files_without_encoding(path)]
     assert [line for line in found if not any(name in line for name in exceptions)] == []
+
+
+def test_a_missing_input_of_interactive_is_named_with_its_option(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--input .*nofile: there is no such file"):
+        by_interactive(str(tmp_path / "nofile"))

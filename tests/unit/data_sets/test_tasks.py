@@ -92,9 +92,14 @@ def test_a_folder_without_pairs_asks_for_the_languages(tmp_path):
         translation(tmp_path)
 
 
-def test_a_missing_split_is_named(pairs):
-    with pytest.raises(FileNotFoundError, match="Dataset not found: test"):
+def test_a_missing_split_is_named_and_those_that_exist(pairs, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"found: test \(.*\); the folder holds train, train1, valid$"):
         translation(pairs).load_dataset("test")
+    task = translation(pairs)
+    task.cfg.data = str(tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no prepared data is in this folder"):
+        task.load_dataset("test")
 
 
 def test_asking_for_a_split_that_was_not_loaded_says_so(pairs):
