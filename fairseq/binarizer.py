@@ -23,8 +23,8 @@ import torch
 from fairseq.compat.signatures import fitting
 from fairseq.data import indexed_dataset
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.encode_lines import TextEncoder, is_plain
-from fairseq.data.parallel_lines import run_in_parallel
+from fairseq.data.text_files.encode_lines import TextEncoder, is_plain
+from fairseq.data.text_files.parallel_lines import run_in_parallel
 from fairseq.file_chunker_utils import Chunker, count_lines, find_offsets, read_line_blocks, split_lines
 from fairseq.file_io import PathManager, naming_file
 from fairseq.tokenizer import tokenize_line

@@ -33,9 +33,9 @@ OPTIONAL = (
 )
 # compiled module -> the module that says which version of it is used
 EXTENSIONS = {
-    "fairseq.data._batching": "fairseq.data._batching_numpy",
-    "fairseq.data._token_blocks": "fairseq.data._token_blocks_numpy",
-    "fairseq.data._words": "fairseq.data.word_counts",
+    "fairseq.data._kernels.batching": "fairseq.data._kernels.batching_numpy",
+    "fairseq.data._kernels.token_blocks": "fairseq.data._kernels.token_blocks_numpy",
+    "fairseq.data._kernels.token_table": "fairseq.data.text_files.token_counts",
 }
 # What changes how a tool behaves; values are shown, so nothing secret belongs here.
 VARIABLES = (

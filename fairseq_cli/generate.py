@@ -240,7 +240,7 @@ class _Generation:
 
     def all_batches(self, batches: Any) -> None:
         """Generate everything."""
-        from fairseq.data.vocabulary_check import explained
+        from fairseq.data.text_files.vocabulary_check import explained
         from fairseq_cli._idle import flag
         from fairseq_cli._inference import move_to_device
 

@@ -75,7 +75,7 @@ def _log_files(args: Namespace) -> Iterator[None]:
 
 def _progress(args: Namespace) -> contextlib.AbstractContextManager[None]:
     """How progress is shown, by ``--log-format`` and ``--no-progress-bar``."""
-    from fairseq.data.parallel_lines import progress_style
+    from fairseq.data.text_files.parallel_lines import progress_style
 
     choice = getattr(args, "log_format", None)
     if choice == "none":

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fairseq.data.base_wrapper_dataset import BaseWrapperDataset
-from fairseq.data.collation import collate_tokens
-from fairseq.data.size_limits import select_by_size_fn
+from fairseq.data.batching.collation import collate_tokens
+from fairseq.data.batching.size_limits import select_by_size_fn
 from fairseq.data.text_compressor import TextCompressionLevel, TextCompressor
 
 __all__ = ["AddTargetDataset"]

@@ -17,9 +17,8 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from fairseq.data.block_masks import compute_block_mask_1d, compute_block_mask_2d
-from fairseq.data.collation import collate_tokens, lengths_to_mask, lengths_to_padding_mask
-from fairseq.data.size_limits import (
+from fairseq.data.batching.collation import collate_tokens, lengths_to_mask, lengths_to_padding_mask
+from fairseq.data.batching.size_limits import (
     batch_by_size,
     collect_filtered,
     filter_by_size,
@@ -28,7 +27,8 @@ from fairseq.data.size_limits import (
     get_buckets,
     select_by_size_fn,
 )
-from fairseq.data.span_masks import (
+from fairseq.data.masks.block_masks import compute_block_mask_1d, compute_block_mask_2d
+from fairseq.data.masks.span_masks import (
     compute_mask_indices,
     compute_mask_indices_for_one,
     compute_mask_indices_v2,
@@ -84,7 +84,7 @@ def numpy_seed(seed: Optional[int], *addl_seeds: Any) -> Iterator[None]:
 def _filter_by_size_dynamic(
     indices: Any, size_fn: Callable[[int], Any], max_positions: Any, raise_exception: bool = False
 ) -> tuple[Any, list[int]]:
-    """:func:`fairseq.data.size_limits.select_by_size_fn` under the name that data sets outside of this package import.
+    """:func:`fairseq.data.batching.size_limits.select_by_size_fn` under the name that other packages import.
 
     Raises:
         ValueError: with ``raise_exception``, if a sample is too long.

@@ -10,15 +10,15 @@ from typing import Any, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq.data import _batching_numpy
-from fairseq.data.batches import Batches
-from fairseq.data.kernels import compiled_or, for_kernel
+from fairseq.data._kernels import batching_numpy
+from fairseq.data._kernels.loading import compiled_or, for_kernel
+from fairseq.data.batching.batches import Batches
 
-kernel = compiled_or("_batching", _batching_numpy)
+kernel = compiled_or("batching", batching_numpy)
 
 __all__ = ["batch_by_size_fn", "batch_by_size_vec", "batch_fixed_shapes_fast", "is_compiled", "shuffle", "stable_order"]
 
-is_compiled = kernel is not _batching_numpy
+is_compiled = kernel is not batching_numpy
 
 # A count per key value is kept while sorting: 8 MB of them at most.
 LARGEST_COUNTED_KEY = 1 << 20
@@ -44,7 +44,7 @@ def batch_by_size_vec(
         bsz_mult: batches have fewer samples than this, or a multiple of it, where the limits allow.
 
     Returns:
-        index arrays, as a list-like :class:`fairseq.data.batches.Batches`. Every index is in exactly one batch.
+        index arrays, as a list-like :class:`fairseq.data.batching.batches.Batches`. Every index is in one batch.
 
     Raises:
         AssertionError: a sample alone is over ``max_tokens``.

@@ -16,7 +16,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from fairseq.data.word_counts import WordCounts
+from fairseq.data.text_files.token_counts import WordCounts
 from fairseq.file_chunker_utils import find_offsets, read_line_blocks, split_lines
 from fairseq.file_io import PathManager, atomic_open, open_text, without_mark
 from fairseq.tokenizer import tokenize_line
@@ -281,7 +281,7 @@ class Dictionary:
             FileNotFoundError: there is no such file.
             UnicodeDecodeError: it is not UTF-8; the message has the line.
         """
-        from fairseq.data.parallel_lines import run_in_parallel
+        from fairseq.data.text_files.parallel_lines import run_in_parallel
 
         path = PathManager.get_local_path(filename)
         offsets = find_offsets(path, num_workers)

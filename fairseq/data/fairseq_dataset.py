@@ -7,7 +7,7 @@ import numpy as np
 import torch.utils.data
 from numpy.typing import NDArray
 
-from fairseq.data import size_limits
+from fairseq.data.batching import size_limits
 
 __all__ = ["EpochListening", "FairseqDataset", "FairseqIterableDataset"]
 

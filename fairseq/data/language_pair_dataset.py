@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq.data import data_utils
+from fairseq.data.batching.size_limits import take_sizes
 from fairseq.data.data_utils_fast import shuffle, stable_order
 from fairseq.data.fairseq_dataset import FairseqDataset
-from fairseq.data.size_limits import take_sizes
 
 __all__ = ["LanguagePairDataset", "collate"]
 

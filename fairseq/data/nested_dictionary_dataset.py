@@ -9,8 +9,8 @@ import torch
 import torch.utils.data
 from torch.utils.data.dataloader import default_collate
 
+from fairseq.data.batching.size_limits import take_sizes
 from fairseq.data.fairseq_dataset import FairseqDataset
-from fairseq.data.size_limits import take_sizes
 
 __all__ = ["NestedDictionaryDataset"]
 

@@ -1,7 +1,7 @@
 """Index arrays in memory once, however many processes of a machine use them.
 
 The names are those of upstream, which kept such arrays in a Plasma server; pyarrow dropped it. Here they are files that
-every process maps (:mod:`fairseq.data.shared_arrays`), and no server is needed.
+every process maps (:mod:`fairseq.utils.shared_arrays`), and no server is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq.data.shared_arrays import ArrayFolder
+from fairseq.utils.shared_arrays import ArrayFolder
 
 __all__ = ["DEFAULT_PLASMA_PATH", "GB100", "PYARROW_AVAILABLE", "PlasmaArray", "PlasmaStore", "PlasmaView", "plasma"]
 

@@ -9,14 +9,14 @@ from typing import Any, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq.data import _token_blocks_numpy
-from fairseq.data.kernels import compiled_or, for_kernel
+from fairseq.data._kernels import token_blocks_numpy
+from fairseq.data._kernels.loading import compiled_or, for_kernel
 
-kernel = compiled_or("_token_blocks", _token_blocks_numpy)
+kernel = compiled_or("token_blocks", token_blocks_numpy)
 
 __all__ = ["is_compiled"]
 
-is_compiled = kernel is not _token_blocks_numpy
+is_compiled = kernel is not token_blocks_numpy
 
 
 def _get_slice_indices_fast(
@@ -55,7 +55,7 @@ def _get_block_to_dataset_index_fast(sizes: NDArray[Any], slice_indices: NDArray
     sizes, blocks = for_kernel(sizes), np.ascontiguousarray(slice_indices, dtype=np.int64)
     found = kernel.sentences_of_blocks(sizes, blocks)
     if found is None:
-        found = _token_blocks_numpy.sentences_of_blocks(sizes, blocks)
+        found = token_blocks_numpy.sentences_of_blocks(sizes, blocks)
     if found is None:
         raise ValueError("there are no sentences that blocks could lie in")
     return found

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fairseq.data import data_utils
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.pair_files import subsets_in
+from fairseq.data.text_files.pair_files import subsets_in
 
 __all__ = ["folder_of_epoch", "load_dictionary_of", "load_split", "whole_word_mask"]
 

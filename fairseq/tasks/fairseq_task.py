@@ -10,11 +10,11 @@ from typing import Any, Optional
 import torch
 from numpy.typing import NDArray
 
+from fairseq.data.batching.size_limits import report_ignored
 from fairseq.data.data_utils import numpy_seed
 from fairseq.data.dictionary import Dictionary
 from fairseq.data.fairseq_dataset import FairseqDataset
 from fairseq.data.iterators import EpochBatchIterator
-from fairseq.data.size_limits import report_ignored
 
 __all__ = ["FairseqTask", "LegacyFairseqTask", "StatefulContainer"]
 

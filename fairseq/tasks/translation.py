@@ -16,9 +16,9 @@ from fairseq.data.append_token_dataset import AppendTokenDataset
 from fairseq.data.dictionary import Dictionary
 from fairseq.data.indexed_dataset import get_available_dataset_impl
 from fairseq.data.language_pair_dataset import LanguagePairDataset
-from fairseq.data.pair_files import load_alignments as open_alignments
-from fairseq.data.pair_files import load_sides
 from fairseq.data.prepend_token_dataset import PrependTokenDataset
+from fairseq.data.text_files.pair_files import load_alignments as open_alignments
+from fairseq.data.text_files.pair_files import load_sides
 from fairseq.dataclass.configs import II, FairseqDataclass, GenerationConfig
 from fairseq.dataclass.constants import ChoiceEnum
 from fairseq.dataclass.fields import option

@@ -31,7 +31,7 @@ import torch
 
 from fairseq.compat.signatures import fitting
 from fairseq.compat.torch import scale_on_device
-from fairseq.data.vocabulary_check import explained
+from fairseq.data.text_files.vocabulary_check import explained
 from fairseq.logging import metrics
 from fairseq.trainer import guard
 from fairseq.trainer.readback import Readback

@@ -12,6 +12,7 @@
 ``plugins``      ``--user-dir``
 ``processes``    how worker processes are started
 ``overrides``    may a fast path take the place of a module's methods
+``shared_arrays`` big arrays in memory once per machine
 ``source_names`` which file a decoding error is about
 
 Names load on first use.

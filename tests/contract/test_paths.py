@@ -508,16 +508,16 @@ def _log(make: Make, folder: Path) -> Any:
 
 
 @uses(
-    "fairseq.data.pair_files.find_prefix",
-    "fairseq.data.pair_files.load_alignments",
-    "fairseq.data.pair_files.subsets_in",
-    "fairseq.data.shared_arrays.ArrayFolder.__init__",
+    "fairseq.data.text_files.pair_files.find_prefix",
+    "fairseq.data.text_files.pair_files.load_alignments",
+    "fairseq.data.text_files.pair_files.subsets_in",
+    "fairseq.utils.shared_arrays.ArrayFolder.__init__",
     "fairseq.file_chunker_utils.count_lines",
     "fairseq.file_chunker_utils.read_line_blocks",
 )
 def _use_inner_functions(make: Make, folder: Path) -> Any:
-    from fairseq.data import pair_files
-    from fairseq.data.shared_arrays import ArrayFolder
+    from fairseq.data.text_files import pair_files
+    from fairseq.utils.shared_arrays import ArrayFolder
 
     ArrayFolder(make(folder / "arrays"))
     return (
@@ -580,7 +580,7 @@ NO_PATHS = {
     "fairseq.file_io.decoded": "an open file",
     "fairseq.file_io.open_text": "by the readers of text",
     "fairseq.utils.processes.available_cores": "of the control groups",
-    "fairseq.data.pair_files.load_sides": "by load_langpair_dataset",
+    "fairseq.data.text_files.pair_files.load_sides": "by load_langpair_dataset",
     "fairseq.sequence_generator.logit_rules.force_prefix": "tokens",
     "fairseq.modules.kmeans_attention.cache_fn": "a function",
     "fairseq.utils.host.with_host": "a function",

@@ -10,7 +10,7 @@ import pytest
 from fairseq import options
 from fairseq.data import data_utils
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.pair_files import load_alignments
+from fairseq.data.text_files.pair_files import load_alignments
 from fairseq_cli import preprocess
 
 GERMAN = "ein haus\nein hund und ein haus\n\nhund\n"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairseq.data import encoders
 from fairseq.data.audio.data_cfg import SingleTaskConfig
-from fairseq.data.collation import collate_tokens
+from fairseq.data.batching.collation import collate_tokens
 
 __all__ = ["TextTargetMultitaskData", "WithMultitaskTargets"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.encode_lines import encode_lines, is_plain
 from fairseq.data.fairseq_dataset import FairseqDataset
+from fairseq.data.text_files.encode_lines import encode_lines, is_plain
 from fairseq.file_chunker_utils import read_line_blocks, split_lines
 from fairseq.file_io import PathManager
 from fairseq.tokenizer import tokenize_line

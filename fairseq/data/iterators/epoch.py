@@ -11,7 +11,7 @@ import torch
 import torch.utils.data
 from numpy.typing import NDArray
 
-from fairseq.data.batches import Batches, as_batches
+from fairseq.data.batching.batches import Batches, as_batches
 from fairseq.data.data_utils import numpy_seed
 from fairseq.data.data_utils_fast import shuffle as shuffle_numbers
 from fairseq.data.iterators.at_exit import end_before_exit

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fairseq.data.batches import as_batches
+from fairseq.data.batching.batches import as_batches
 from fairseq.data.data_utils import numpy_seed
 from fairseq.data.iterators.epoch import EMPTY_DATASET, EpochBatchIterator
 

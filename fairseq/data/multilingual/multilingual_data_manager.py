@@ -20,8 +20,8 @@ from fairseq.data.multilingual._pair_options import add_pair_options, literal_di
 from fairseq.data.multilingual.multilingual_utils import LangTokSpec, augment_dictionary, get_lang_tok
 from fairseq.data.multilingual.sampled_multi_dataset import CollateFormat, SampledMultiDataset
 from fairseq.data.multilingual.sampled_multi_epoch_dataset import SampledMultiEpochDataset
-from fairseq.data.pair_files import file_prefixes, find_prefix, load_alignments, load_sides
 from fairseq.data.prepend_token_dataset import PrependTokenDataset
+from fairseq.data.text_files.pair_files import file_prefixes, find_prefix, load_alignments, load_sides
 from fairseq.data.transform_eos_lang_pair_dataset import TransformEosLangPairDataset
 from fairseq.file_io import PathManager, open_text
 

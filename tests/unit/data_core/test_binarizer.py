@@ -18,10 +18,10 @@ from fairseq.binarizer import (
     LegacyBinarizer,
     VocabularyDatasetBinarizer,
 )
-from fairseq.data import parallel_lines
 from fairseq.data.dictionary import Dictionary
 from fairseq.data.indexed.mmap import _IndexWriter
 from fairseq.data.indexed_dataset import MMapIndexedDataset
+from fairseq.data.text_files import parallel_lines
 from fairseq.utils import parse_alignment
 
 

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq.data import encode_lines as module
-from fairseq.data import word_counts
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.encode_lines import TextEncoder, encode_lines
+from fairseq.data.text_files import encode_lines as module
+from fairseq.data.text_files import token_counts
+from fairseq.data.text_files.encode_lines import TextEncoder, encode_lines
 
 # Every kind of white space, and letters whose bytes look like it.
 SPACES = "\n\t\r\x0b\x0c\x1c\x1f \x85\xa0\u1680\u2000\u200a\u2028\u202f\u205f\u3000"
 NO_SPACES = "abÿ\u0084\u1681\u200b\u2030\u2060\u3001\U0001f600\x00"
 TEXTS = st.text(st.sampled_from(SPACES + NO_SPACES), max_size=60)
 
-compiled_only = pytest.mark.skipif(word_counts.compiled is None, reason="the compiled module was not built")
+compiled_only = pytest.mark.skipif(token_counts.compiled is None, reason="the compiled module was not built")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def dictionary():
 @given(texts=st.lists(TEXTS, max_size=4))
 @settings(max_examples=200, deadline=None)
 def test_counts_are_those_of_split(texts):
-    counts = word_counts.WordCounts()
+    counts = token_counts.WordCounts()
     for text in texts:
         counts.add(text)
     assert counts.total() == Counter(word for text in texts for word in text.split())
@@ -56,7 +56,7 @@ def test_codes_are_those_of_the_lines(text, append_eos, reverse):
 @compiled_only
 def test_many_words_are_kept_apart():
     text = " ".join(f"w{i % 5000}" for i in range(20000))
-    counts = word_counts.WordCounts()
+    counts = token_counts.WordCounts()
     counts.add(text)
     assert counts.total() == Counter(text.split())
 
@@ -64,14 +64,14 @@ def test_many_words_are_kept_apart():
 def test_without_the_compiled_module_the_result_is_the_same(monkeypatch, dictionary):
     text = "a x b\n\nab <unk> </s>\n"
     found = TextEncoder(dictionary).encode(text)
-    counted = word_counts.WordCounts()
+    counted = token_counts.WordCounts()
     counted.add(text)
     monkeypatch.setattr(module, "compiled", None)
-    monkeypatch.setattr(word_counts, "compiled", None)
+    monkeypatch.setattr(token_counts, "compiled", None)
     twin = TextEncoder(dictionary).encode(text)
     assert (found.tokens.tolist(), found.lengths.tolist()) == (twin.tokens.tolist(), twin.lengths.tolist())
     assert found.replaced == twin.replaced == {"x": 1}
-    counted_by_twin = word_counts.WordCounts()
+    counted_by_twin = token_counts.WordCounts()
     counted_by_twin.add(text)
     assert counted.total() == counted_by_twin.total()
 
@@ -87,6 +87,6 @@ def test_an_encoder_can_be_sent_to_another_process_and_sees_new_words(dictionary
 
 def test_lone_surrogates_are_counted_as_letters(dictionary):
     assert TextEncoder(dictionary).encode("a \ud800").replaced == {"\ud800": 1}
-    counts = word_counts.WordCounts()
+    counts = token_counts.WordCounts()
     counts.add("a \ud800")
     assert counts.total() == {"a": 1, "\ud800": 1}

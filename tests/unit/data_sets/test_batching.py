@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq.data import _batching_numpy, data_utils
-from fairseq.data.batches import Batches
-from fairseq.data.kernels import compiled_or
+from fairseq.data import data_utils
+from fairseq.data._kernels import batching_numpy
+from fairseq.data._kernels.loading import compiled_or
+from fairseq.data.batching.batches import Batches
 
-COMPILED = compiled_or("_batching", _batching_numpy)
-KERNELS = [_batching_numpy] + ([COMPILED] if COMPILED is not _batching_numpy else [])
+COMPILED = compiled_or("batching", batching_numpy)
+KERNELS = [batching_numpy] + ([COMPILED] if COMPILED is not batching_numpy else [])
 
 SIZES = st.lists(st.integers(1, 40), max_size=120)
 LIMITS = st.fixed_dictionaries(
@@ -117,7 +118,7 @@ def test_the_shuffle_is_that_of_numpy_and_leaves_the_generator_where_numpy_does(
 @given(sizes=st.lists(st.integers(-3, 50), min_size=1, max_size=90), seed=st.integers(0, 9))
 @settings(max_examples=30, deadline=None)
 def test_sizes_are_looked_up_the_same_by_either_kernel_and_for_every_type(sizes, seed):
-    from fairseq.data.size_limits import take_sizes
+    from fairseq.data.batching.size_limits import take_sizes
 
     random = np.random.RandomState(seed)
     first, second = np.array(sizes), random.randint(-5, 60, len(sizes))
@@ -187,7 +188,7 @@ def test_long_samples_are_named_when_they_are_not_to_be_skipped():
     ],
 )
 def test_sizes_of_every_shape_are_compared_with_their_limits(size, limit, fits):
-    from fairseq.data.size_limits import select_by_size_fn
+    from fairseq.data.batching.size_limits import select_by_size_fn
 
     kept, ignored = select_by_size_fn(np.array([0]), lambda index: size, limit)
     assert (len(kept), len(ignored)) == ((1, 0) if fits else (0, 1))

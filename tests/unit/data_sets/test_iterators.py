@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairseq.data import data_utils, iterators
-from fairseq.data.batches import Batches
+from fairseq.data.batching.batches import Batches
 
 
 class Numbers(torch.utils.data.Dataset):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fairseq.data import ListDataset, TokenBlockDataset, plasma_utils
-from fairseq.data.shared_arrays import ArrayFolder
+from fairseq.utils.shared_arrays import ArrayFolder
 
 
 def test_views_of_equal_arrays_are_one_file(tmp_path):

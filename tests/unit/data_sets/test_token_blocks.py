@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import listed
 
-from fairseq.data import TokenBlockDataset, _token_blocks_numpy
-from fairseq.data.kernels import compiled_or
+from fairseq.data import TokenBlockDataset
+from fairseq.data._kernels import token_blocks_numpy
+from fairseq.data._kernels.loading import compiled_or
 
-COMPILED = compiled_or("_token_blocks", _token_blocks_numpy)
-KERNELS = [_token_blocks_numpy] + ([COMPILED] if COMPILED is not _token_blocks_numpy else [])
+COMPILED = compiled_or("token_blocks", token_blocks_numpy)
+KERNELS = [token_blocks_numpy] + ([COMPILED] if COMPILED is not token_blocks_numpy else [])
 
 
 def by_rule(sizes, block_size, separator, shortest):
@@ -56,7 +57,7 @@ def test_kernels_agree_where_a_block_lies(sizes, cuts, in_order):
     if not in_order:
         blocks = blocks[::-1]
     found = _get_block_to_dataset_index_fast(array, blocks)
-    assert found.tolist() == _token_blocks_numpy.sentences_of_blocks(array, blocks).tolist()
+    assert found.tolist() == token_blocks_numpy.sentences_of_blocks(array, blocks).tolist()
     starts = np.cumsum(array) - array
     for (begin, end), (first, offset, last) in zip(blocks.tolist(), found.tolist()):
         if end > begin:

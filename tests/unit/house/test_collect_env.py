@@ -18,15 +18,16 @@ def test_the_report_has_versions_compiled_parts_and_plugins(capsys: pytest.Captu
     assert found["fairseq"]["version"] == fairseq.__version__
     assert found["system"]["python"] == sys.version.split()[0]
     assert all(found["required packages"][name] for name in ("torch", "numpy", "omegaconf", "hydra-core", "sacrebleu"))
-    assert {"fairseq.data._batching", "fairseq.data._token_blocks"} <= set(found["compiled extensions"])
+    assert {"fairseq.data._kernels.batching", "fairseq.data._kernels.token_blocks"} <= set(found["compiled extensions"])
     assert {"tutorial_lstm", "classifying_names"} <= set(found["shipped plugins"])
 
 
 def test_every_compiled_module_is_asked_for() -> None:
-    sources = list(Path(fairseq.__file__).parent.rglob("*.pyx"))
+    package = Path(fairseq.__file__).parent
+    sources = list(package.rglob("*.pyx"))
     if not sources:
         pytest.skip("sources of compiled modules are part of the checkout only")
-    names = {".".join(path.relative_to(path.parents[2]).with_suffix("").parts) for path in sources}
+    names = {".".join(path.relative_to(package.parent).with_suffix("").parts) for path in sources}
     assert names == set(collect_env.EXTENSIONS)
 
 
@@ -49,7 +50,7 @@ def test_a_broken_torch_is_reported_not_raised(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_extension_that_cannot_be_loaded_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAIRSEQ_NO_EXTENSIONS", raising=False)
-    monkeypatch.setitem(sys.modules, "fairseq.data._batching", None)
-    assert collect_env._extension("fairseq.data._batching") is None
+    monkeypatch.setitem(sys.modules, "fairseq.data._kernels.batching", None)
+    assert collect_env._extension("fairseq.data._kernels.batching") is None
     monkeypatch.setenv("FAIRSEQ_NO_EXTENSIONS", "1")
-    assert "switched off" in str(collect_env._extension("fairseq.data._batching"))
+    assert "switched off" in str(collect_env._extension("fairseq.data._kernels.batching"))

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Compiled grouping of sentences into blocks; ``_token_blocks_numpy`` is the twin, and says what the function does."""
+"""Compiled grouping of sentences into blocks; ``token_blocks_numpy`` is the twin, and says what the function does."""
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Compiled batching; ``_batching_numpy`` is the twin with identical results, and says what each function does."""
+"""Compiled batching; ``batching_numpy`` is the twin with identical results, and says what each function does."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t

@@ -13,9 +13,9 @@ KERNEL_DTYPES = tuple(np.dtype(name) for name in ("uint16", "int32", "int64"))
 
 
 def compiled_or(name: str, twin: ModuleType) -> ModuleType:
-    """The compiled module ``fairseq.data.NAME``, or its NumPy twin where it was not built, or built from older code."""
+    """The compiled module of this name; its NumPy twin where that was not built, or was built from older code."""
     try:
-        module = importlib.import_module(f"fairseq.data.{name}")
+        module = importlib.import_module(f"fairseq.data._kernels.{name}")
     except ImportError:
         return twin
     return module if getattr(module, "KERNEL_VERSION", None) == twin.KERNEL_VERSION else twin

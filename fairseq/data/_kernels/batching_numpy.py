@@ -1,4 +1,4 @@
-"""Batch boundaries without a compiler: the twin of ``_batching.pyx``, with identical results.
+"""Batch boundaries without a compiler: the twin of ``batching.pyx``, with identical results.
 
 A batch that starts at a given sentence is a function of that sentence alone: it reaches up to the first sentence that
 breaks a limit, cut back to the size multiple. So the loop here is over batches, and each step is a few array

@@ -14,13 +14,13 @@ KERNEL_VERSION = 1
 
 def _compiled() -> Any:
     try:
-        module = import_module("fairseq.data._words")
+        module = import_module("fairseq.data._kernels.token_table")
     except ImportError:
         return None
     return module if getattr(module, "KERNEL_VERSION", None) == KERNEL_VERSION else None
 
 
-# ``fairseq.data._words``, or ``None`` where it was not built.
+# ``fairseq.data._kernels.token_table``, or ``None`` where it was not built.
 compiled = _compiled()
 
 

@@ -1,4 +1,4 @@
-"""Grouping of sentences into blocks without a compiler: the twin of ``_token_blocks.pyx``, with identical results."""
+"""Grouping of sentences into blocks without a compiler: the twin of ``token_blocks.pyx``, with identical results."""
 
 from typing import Optional
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fairseq.data.dictionary import Dictionary
-from fairseq.data.word_counts import compiled
+from fairseq.data.text_files.token_counts import compiled
 from fairseq.tokenizer import tokenize_line
 
 __all__ = ["EncodedLines", "TextEncoder", "encode_lines", "is_plain"]

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Words of UTF-8 text, counted and looked up without a Python object for each of them.
 
-``encode_lines`` and ``dictionary`` hold the twins in Python, with identical results.
+``encode_lines`` and ``token_counts`` hold the twins in Python, with identical results.
 """
 
 from libc.stdint cimport int64_t, uint64_t
