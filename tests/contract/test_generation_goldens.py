@@ -1,6 +1,6 @@
 """Search, scoring and constraints give the numbers that were recorded from the original toolkit.
 
-The model of these cases is a table (see ``tests/unit/generation/toys.py``); sampling draws from NumPy's stream through
+The model of these cases is a table (see ``tests/unit/toys.py``); sampling draws from NumPy's stream through
 inverse cumulative sums, because torch's own draws differ between its versions.
 """
 
@@ -20,7 +20,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "unit" / "generation"))
+sys.path.insert(0, str(HERE.parent / "unit"))
 import toys  # noqa: E402
 
 CASES = json.loads((HERE / "golden" / "generation.json").read_text(encoding="utf-8"))["cases"]

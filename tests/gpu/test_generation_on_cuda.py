@@ -15,10 +15,11 @@ from fairseq import search, utils
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.sequence_generator.engine import cuda_graph
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "generation"))
-import test_engine
-import toys
-from test_engine import CASES, WORDS, transformer
+UNIT = Path(__file__).resolve().parents[1] / "unit"
+sys.path[:0] = [str(UNIT), str(UNIT / "sequence_generator")]
+import test_engine  # noqa: E402
+import toys  # noqa: E402
+from test_engine import CASES, WORDS, transformer  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
