@@ -85,7 +85,7 @@ def test_files_that_torch_refuses(kind, write, tmp_path, monkeypatch, recwarn):
     assert all(clean(str(warning.message)) for warning in recwarn)
     for words in (
         ["convert", str(path), str(tmp_path / "out.pt")],
-        ["average", "--inputs", str(path), "--output", "o"],
+        ["average", "--inputs", str(path), "--output", str(tmp_path / "average.pt")],
     ):
         ending = forked(lambda words=words: run_command(lambda: cli_main(words)), None)
         assert ending.code in (0, 1) and clean(ending.output), ending.output
